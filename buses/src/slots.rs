@@ -1,0 +1,256 @@
+//! Where a board puts its chips, and what the host gives them.
+
+use std::sync::Arc;
+
+use trivisor_memory::FileMapping;
+
+use crate::access::{MmioDevice, PortDevice, Widths};
+use crate::character::CharInput;
+use crate::component::{Component, RestoreError, SavedState};
+use crate::dma::Dma;
+use crate::events::{EventSink, PowerButton};
+use crate::msi::{EoiTarget, MsiSink, PinRoutes};
+use crate::routing::{MmioBus, PortBus, RouteError};
+use crate::shell::Shell;
+use crate::time::{Clock, WallClock};
+
+/// What the host of a board provides: everything that chips may lean on.
+#[derive(Clone)]
+pub struct Host {
+    /// Delivers messages to the local APICs.
+    pub msi: Arc<dyn MsiSink>,
+    /// Knows which pin sends which message.
+    pub pin_routes: Arc<dyn PinRoutes>,
+    /// Hears of power-off, reset and crash.
+    pub events: Arc<dyn EventSink>,
+    /// Guest RAM for bus masters.
+    pub dma: Arc<dyn Dma>,
+    /// Guest time.
+    pub clock: Arc<dyn Clock>,
+    /// The time of day.
+    pub wall_clock: Arc<dyn WallClock>,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").finish_non_exhaustive()
+    }
+}
+
+/// A chip on the board, whatever its type.
+pub trait Installed: Send + Sync {
+    /// See [`Component::start`].
+    fn start(&self);
+    /// See [`Component::pause`].
+    fn pause(&self);
+    /// See [`Component::reset`].
+    fn reset(&self);
+    /// See [`Component::save`].
+    fn save(&self) -> SavedState;
+    /// See [`Component::restore`].
+    ///
+    /// # Errors
+    /// When the state does not pass its checks.
+    fn restore(&self, state: &SavedState) -> Result<(), RestoreError>;
+}
+
+impl<D: Component> Installed for Shell<D> {
+    fn start(&self) {
+        self.with(D::start);
+    }
+
+    fn pause(&self) {
+        self.with(D::pause);
+    }
+
+    fn reset(&self) {
+        self.with(D::reset);
+    }
+
+    fn save(&self) -> SavedState {
+        self.with(|device| device.save())
+    }
+
+    fn restore(&self, state: &SavedState) -> Result<(), RestoreError> {
+        self.with(|device| device.restore(state))
+    }
+}
+
+/// Bytes that stand in guest RAM before the first instruction: firmware tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Guest-physical address.
+    pub address: u64,
+    /// The table.
+    pub bytes: Vec<u8>,
+}
+
+/// A file that the guest sees as memory.
+#[derive(Debug, Clone)]
+pub struct Mapped {
+    /// Guest-physical address.
+    pub address: u64,
+    /// The file's pages.
+    pub mapping: Arc<FileMapping>,
+}
+
+/// All that a board fitted, for whoever runs it.
+#[derive(Default)]
+pub struct Fitted {
+    /// The ports.
+    pub ports: Arc<PortBus>,
+    /// The memory-mapped devices.
+    pub mmio: Arc<MmioBus>,
+    /// The chips, in the order in which they were fitted: that of start and restore.
+    pub components: Vec<(&'static str, Arc<dyn Installed>)>,
+    /// Tables to copy into guest RAM, at start and at each reset.
+    pub placed: Vec<Placed>,
+    /// Files to map.
+    pub mapped: Vec<Mapped>,
+    /// Address of the ACPI root pointer among the tables.
+    pub rsdp: Option<u64>,
+    /// The I/O APIC that wants to hear of ended interrupts.
+    pub eoi: Option<Arc<dyn EoiTarget>>,
+    /// The button on the front.
+    pub power_button: Option<Arc<dyn PowerButton>>,
+    /// The serial consoles, first port first.
+    pub consoles: Vec<Arc<dyn CharInput>>,
+}
+
+impl std::fmt::Debug for Fitted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fitted")
+            .field("ports", &self.ports)
+            .field("mmio", &self.mmio)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A board's slots while it is being fitted.
+#[derive(Debug)]
+pub struct Slots {
+    host: Host,
+    fitted: Fitted,
+}
+
+impl Slots {
+    /// Empty slots.
+    #[must_use]
+    pub fn new(host: Host) -> Self {
+        Self {
+            host,
+            fitted: Fitted::default(),
+        }
+    }
+
+    /// What the host provides.
+    #[must_use]
+    pub const fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Fits `chip` at `size` ports from `base` on.
+    ///
+    /// # Errors
+    /// When the ports are taken or do not exist.
+    pub fn pio<D>(
+        &mut self,
+        name: &'static str,
+        base: u16,
+        size: u16,
+        widths: Widths,
+        chip: D,
+    ) -> Result<Arc<Shell<D>>, RouteError>
+    where
+        D: PortDevice + Component + 'static,
+    {
+        let chip = Shell::new(name, widths, chip);
+        self.pio_alias(base, size, &chip)?;
+        self.fitted
+            .components
+            .push((name, Arc::<Shell<D>>::clone(&chip)));
+        Ok(chip)
+    }
+
+    /// Lets a chip that is already fitted answer at further ports as well.
+    ///
+    /// # Errors
+    /// When the ports are taken or do not exist.
+    pub fn pio_alias<D>(
+        &mut self,
+        base: u16,
+        size: u16,
+        chip: &Arc<Shell<D>>,
+    ) -> Result<(), RouteError>
+    where
+        D: PortDevice + 'static,
+    {
+        self.fitted.ports.attach(
+            chip.name(),
+            base.into(),
+            size.into(),
+            Arc::<Shell<D>>::clone(chip),
+        )
+    }
+
+    /// Fits `chip` at `size` bytes of memory space from `base` on.
+    ///
+    /// # Errors
+    /// When the addresses are taken or do not exist.
+    pub fn mmio<D>(
+        &mut self,
+        name: &'static str,
+        base: u64,
+        size: u64,
+        widths: Widths,
+        chip: D,
+    ) -> Result<Arc<Shell<D>>, RouteError>
+    where
+        D: MmioDevice + Component + 'static,
+    {
+        let chip = Shell::new(name, widths, chip);
+        self.fitted
+            .mmio
+            .attach(name, base, size, Arc::<Shell<D>>::clone(&chip))?;
+        self.fitted
+            .components
+            .push((name, Arc::<Shell<D>>::clone(&chip)));
+        Ok(chip)
+    }
+
+    /// Copies a firmware table to guest RAM at `address`.
+    pub fn place(&mut self, address: u64, bytes: Vec<u8>) {
+        self.fitted.placed.push(Placed { address, bytes });
+    }
+
+    /// The ACPI root pointer is at `address`.
+    pub fn rsdp(&mut self, address: u64) {
+        self.fitted.rsdp = Some(address);
+    }
+
+    /// Maps a file's pages at `address`.
+    pub fn map(&mut self, address: u64, mapping: Arc<FileMapping>) {
+        self.fitted.mapped.push(Mapped { address, mapping });
+    }
+
+    /// `target` hears of ended level-triggered interrupts.
+    pub fn eoi(&mut self, target: Arc<dyn EoiTarget>) {
+        self.fitted.eoi = Some(target);
+    }
+
+    /// The machine has a power button.
+    pub fn power_button(&mut self, button: Arc<dyn PowerButton>) {
+        self.fitted.power_button = Some(button);
+    }
+
+    /// The machine has one more serial console.
+    pub fn console(&mut self, input: Arc<dyn CharInput>) {
+        self.fitted.consoles.push(input);
+    }
+
+    /// The board is complete.
+    #[must_use]
+    pub fn finish(self) -> Fitted {
+        self.fitted
+    }
+}

@@ -1,0 +1,186 @@
+//! A host that records what devices do to it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::dma::{Dma, DmaError};
+use crate::events::{EventSink, MachineEvent};
+use crate::line::{Line, LineEnd, Wire};
+use crate::msi::{Msi, MsiSink, PinRoutes};
+use crate::slots::Host;
+use crate::time::{Clock, GuestTime, WallClock};
+
+/// A list that many hands append to.
+#[derive(Debug)]
+pub struct Recorder<T>(Mutex<Vec<T>>);
+
+impl<T> Default for Recorder<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+}
+
+impl<T> Recorder<T> {
+    /// Appends.
+    pub fn note(&self, item: T) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(item);
+    }
+
+    /// What came since the last call.
+    pub fn take(&self) -> Vec<T> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// RAM from address 0 on.
+#[derive(Debug)]
+pub struct TestMemory(Mutex<Vec<u8>>);
+
+impl TestMemory {
+    /// `size` bytes of zeroes.
+    #[must_use]
+    pub fn new(size: usize) -> Self {
+        Self(Mutex::new(vec![0; size]))
+    }
+
+    fn with(&self, address: u64, len: usize, with: impl FnOnce(&mut [u8])) -> Result<(), DmaError> {
+        let mut ram = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = usize::try_from(address).ok();
+        let part = start.and_then(|start| ram.get_mut(start..start.checked_add(len)?));
+        part.map(with).ok_or(DmaError { address, len })
+    }
+}
+
+impl Dma for TestMemory {
+    fn read(&self, address: u64, data: &mut [u8]) -> Result<(), DmaError> {
+        self.with(address, data.len(), |ram| data.copy_from_slice(ram))
+    }
+
+    fn write(&self, address: u64, data: &[u8]) -> Result<(), DmaError> {
+        self.with(address, data.len(), |ram| ram.copy_from_slice(data))
+    }
+}
+
+/// Everything a device may lean on, with time that only moves when told.
+#[derive(Debug)]
+pub struct TestHost {
+    /// The levels that lines of [`line`](Self::line) changed to; a restored level is not among them.
+    pub levels: Recorder<bool>,
+    /// Messages sent.
+    pub messages: Recorder<Msi>,
+    /// Routes set.
+    pub routes: Recorder<(u32, Option<Msi>)>,
+    /// Events noted.
+    pub events: Recorder<MachineEvent>,
+    /// Guest RAM: 1 MiB.
+    pub memory: TestMemory,
+    now_ns: Mutex<u64>,
+    unix_time: Mutex<Duration>,
+}
+
+impl TestHost {
+    /// A host at guest time 0 and at 2001-09-09 01:46:40 UTC (10^9 s).
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            levels: Recorder::default(),
+            messages: Recorder::default(),
+            routes: Recorder::default(),
+            events: Recorder::default(),
+            memory: TestMemory::new(1 << 20),
+            now_ns: Mutex::new(0),
+            unix_time: Mutex::new(Duration::from_secs(1_000_000_000)),
+        })
+    }
+
+    /// The host as a board sees it.
+    #[must_use]
+    pub fn as_host(self: &Arc<Self>) -> Host {
+        Host {
+            msi: Arc::<Self>::clone(self),
+            pin_routes: Arc::<Self>::clone(self),
+            events: Arc::<Self>::clone(self),
+            dma: Arc::<Self>::clone(self),
+            clock: Arc::<Self>::clone(self),
+            wall_clock: Arc::<Self>::clone(self),
+        }
+    }
+
+    /// A line whose edges are recorded in [`levels`](Self::levels).
+    #[must_use]
+    pub fn line(self: &Arc<Self>) -> Line {
+        Wire::new(Arc::<Self>::clone(self)).line()
+    }
+
+    /// Guest time and the time of day go on.
+    pub fn advance(&self, by: Duration) {
+        let ns = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        *self.now_ns.lock().unwrap_or_else(PoisonError::into_inner) += ns;
+        *self
+            .unix_time
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) += by;
+    }
+
+    /// Sets the time of day.
+    pub fn set_unix_time(&self, time: Duration) {
+        *self
+            .unix_time
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = time;
+    }
+}
+
+impl LineEnd for TestHost {
+    fn set_level(&self, level: bool) {
+        self.levels.note(level);
+    }
+
+    fn restore_level(&self, _level: bool) {}
+}
+
+impl MsiSink for TestHost {
+    fn send(&self, msi: Msi) {
+        self.messages.note(msi);
+    }
+}
+
+impl PinRoutes for TestHost {
+    fn set_route(&self, pin: u32, msi: Option<Msi>) {
+        self.routes.note((pin, msi));
+    }
+}
+
+impl EventSink for TestHost {
+    fn event(&self, event: MachineEvent) {
+        self.events.note(event);
+    }
+}
+
+impl Dma for TestHost {
+    fn read(&self, address: u64, data: &mut [u8]) -> Result<(), DmaError> {
+        self.memory.read(address, data)
+    }
+
+    fn write(&self, address: u64, data: &[u8]) -> Result<(), DmaError> {
+        self.memory.write(address, data)
+    }
+}
+
+impl Clock for TestHost {
+    fn now(&self) -> GuestTime {
+        GuestTime(*self.now_ns.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl WallClock for TestHost {
+    fn now(&self) -> Duration {
+        *self
+            .unix_time
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

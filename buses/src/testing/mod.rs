@@ -1,0 +1,7 @@
+//! Hosts for devices under test: a stepped clock, recording wires, a whole test host.
+
+mod check;
+mod host;
+
+pub use check::{check_mmio, check_ports};
+pub use host::{Recorder, TestHost, TestMemory};
