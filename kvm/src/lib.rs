@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+
+mod cpu_table;
+mod cpuid;
+mod exit;
+mod finish;
+mod host;
+mod irqchip;
+mod kick;
+mod msr;
+pub mod paging;
+mod physical;
+pub mod quirks;
+mod registers;
+mod statistics;
+mod vcpu;
+mod vm;
+
+#[cfg(test)]
+mod tests;
+
+pub use exit::{Exit, Io, RunError};
+pub use host::{Kvm, KvmError};
+pub use irqchip::{IrqchipKind, LocalApics};
+pub use kick::{Kicker, install_kick_handler};
+pub use physical::PhysicalMemory;
+pub use statistics::{Statistics, StatisticsFile};
+pub use vcpu::{Vcpu, VcpuRegisters};
+pub use vm::{Vm, VmError};

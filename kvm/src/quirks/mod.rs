@@ -1,0 +1,3 @@
+//! What a particular kind of host needs. On every other host a quirk costs a comparison with `None`.
+
+pub mod pvm;

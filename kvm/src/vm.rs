@@ -1,0 +1,209 @@
+//! A virtual machine: its memory slots, its interrupt chips, its vCPUs.
+
+#![expect(
+    unsafe_code,
+    reason = "a part of our address space is given to the guest"
+)]
+
+use std::any::Any;
+use std::sync::Arc;
+
+use kvm_bindings::{
+    CpuId, KVM_CAP_EXIT_ON_EMULATION_FAILURE, KVM_CAP_SPLIT_IRQCHIP, KVM_MAX_CPUID_ENTRIES,
+    KVM_MEM_READONLY, kvm_enable_cap, kvm_userspace_memory_region,
+};
+use kvm_ioctls::VmFd;
+use thiserror::Error;
+use trivisor_memory::Slot;
+use vmm_sys_util::errno;
+
+use crate::cpuid;
+use crate::host::Kvm;
+use crate::irqchip::{IrqchipKind, LocalApics};
+use crate::quirks;
+use crate::vcpu::Vcpu;
+
+/// KVM refused a step of making a VM.
+#[derive(Debug, Error)]
+pub enum VmError {
+    /// An ioctl failed.
+    #[error("KVM refused {what}")]
+    Refused {
+        /// What was asked for.
+        what: &'static str,
+        /// Its answer.
+        source: errno::Error,
+    },
+    /// A memory slot failed.
+    #[error("KVM refused {size:#x} bytes of memory at {address:#x}")]
+    Slot {
+        /// Guest-physical address.
+        address: u64,
+        /// Bytes.
+        size: u64,
+        /// Its answer.
+        source: errno::Error,
+    },
+    /// A vCPU failed.
+    #[error("KVM refused {what} of vCPU {index}")]
+    Vcpu {
+        /// The vCPU.
+        index: u8,
+        /// What was asked for.
+        what: &'static str,
+        /// Its answer.
+        source: errno::Error,
+    },
+    /// The kick signal cannot be handled.
+    #[error("the signal that stops vCPUs cannot be set up")]
+    Signal(#[source] errno::Error),
+}
+
+/// Turns an ioctl's answer into a [`VmError`].
+pub(crate) fn refused(what: &'static str) -> impl FnOnce(errno::Error) -> VmError {
+    move |source| VmError::Refused { what, source }
+}
+
+/// The address of three pages that VT-x without unrestricted guest needs in real mode: below the BIOS.
+const TSS_ADDRESS: usize = 0xfffb_d000;
+
+/// A virtual machine of KVM.
+pub struct Vm {
+    fd: Arc<VmFd>,
+    apics: Arc<LocalApics>,
+    cpuid: CpuId,
+    vcpus: u8,
+    pvm: bool,
+    /// Owners of the memory behind the slots; a slot's number is its place here.
+    slots: Vec<Arc<dyn Any + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Vm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vm")
+            .field("vcpus", &self.vcpus)
+            .field("pvm", &self.pvm)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Vm {
+    /// Creates a VM that will have `vcpus` vCPUs. It belongs to this process: a fork cannot use it.
+    ///
+    /// # Errors
+    /// What KVM refused.
+    pub fn new(kvm: &Kvm, irqchip: IrqchipKind, vcpus: u8) -> Result<Self, VmError> {
+        let fd = Arc::new(kvm.fd().create_vm().map_err(refused("a virtual machine"))?);
+        let pvm = quirks::pvm::is_host();
+        match irqchip {
+            IrqchipKind::Split { pins } => enable(
+                &fd,
+                KVM_CAP_SPLIT_IRQCHIP,
+                pins.into(),
+                "a split interrupt chip",
+            )?,
+            IrqchipKind::Kernel => fd.create_irq_chip().map_err(refused("an interrupt chip"))?,
+        }
+        if pvm {
+            quirks::pvm::prepare_vm(&fd)?;
+        } else {
+            fd.set_tss_address(TSS_ADDRESS)
+                .map_err(refused("the address of its task state"))?;
+        }
+        // Older kernels lack it and hand failures of ring 0 back all the same.
+        let _older = enable(
+            &fd,
+            KVM_CAP_EXIT_ON_EMULATION_FAILURE,
+            1,
+            "exits on emulation failure",
+        );
+        let supported = kvm
+            .fd()
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .map_err(refused("the list of CPU features"))?;
+        let cpuid = cpuid::for_vm(&supported, vcpus, pvm);
+        let apics = LocalApics::new(Arc::clone(&fd));
+        Ok(Self {
+            fd,
+            apics,
+            cpuid,
+            vcpus,
+            pvm,
+            slots: Vec::new(),
+        })
+    }
+
+    /// The way of messages to the local APICs.
+    #[must_use]
+    pub const fn local_apics(&self) -> &Arc<LocalApics> {
+        &self.apics
+    }
+
+    /// Maps `slot` into the guest; `owner` keeps its memory alive as long as the VM.
+    ///
+    /// # Errors
+    /// What KVM refused.
+    pub fn add_slot(
+        &mut self,
+        slot: Slot,
+        owner: Arc<dyn Any + Send + Sync>,
+    ) -> Result<(), VmError> {
+        let flags = if slot.kind.is_read_only() {
+            KVM_MEM_READONLY
+        } else {
+            0
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "KVM has fewer than 2^16 slots and refuses more"
+        )]
+        let number = self.slots.len() as u32;
+        let region = kvm_userspace_memory_region {
+            slot: number,
+            flags,
+            guest_phys_addr: slot.guest_address,
+            memory_size: slot.size,
+            userspace_addr: slot.host_address,
+        };
+        // SAFETY: the slot describes a live mapping whose owner is kept in `slots` for as long as the VM;
+        // KVM itself checks alignment and overlap.
+        let result = unsafe { self.fd.set_user_memory_region(region) };
+        result.map_err(|source| VmError::Slot {
+            address: slot.guest_address,
+            size: slot.size,
+            source,
+        })?;
+        self.slots.push(owner);
+        Ok(())
+    }
+
+    /// Creates a vCPU; its index is its APIC identifier.
+    ///
+    /// # Errors
+    /// What KVM refused.
+    pub fn create_vcpu(&self, index: u8) -> Result<Vcpu, VmError> {
+        let fd = self
+            .fd
+            .create_vcpu(index.into())
+            .map_err(|source| VmError::Vcpu {
+                index,
+                what: "creation",
+                source,
+            })?;
+        Vcpu::new(fd, index, &cpuid::for_vcpu(&self.cpuid, index), self.pvm)
+    }
+}
+
+pub(crate) fn enable(
+    fd: &VmFd,
+    capability: u32,
+    argument: u64,
+    what: &'static str,
+) -> Result<(), VmError> {
+    fd.enable_cap(&kvm_enable_cap {
+        cap: capability,
+        args: [argument, 0, 0, 0],
+        ..kvm_enable_cap::default()
+    })
+    .map_err(refused(what))
+}
