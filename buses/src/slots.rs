@@ -218,6 +218,18 @@ impl Slots {
         Ok(chip)
     }
 
+    /// Fits `chip`, which answers at no address.
+    pub fn unaddressed<D>(&mut self, name: &'static str, chip: D) -> Arc<Shell<D>>
+    where
+        D: Component + 'static,
+    {
+        let chip = Shell::new(name, Widths::ANY, chip);
+        self.fitted
+            .components
+            .push((name, Arc::<Shell<D>>::clone(&chip)));
+        chip
+    }
+
     /// Copies a firmware table to guest RAM at `address`.
     pub fn place(&mut self, address: u64, bytes: Vec<u8>) {
         self.fitted.placed.push(Placed { address, bytes });

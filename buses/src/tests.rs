@@ -248,3 +248,66 @@ fn a_device_in_its_shell_plugs_into_vm_device() {
     foreign.pio_write(PioAddress(0x11), &[7]).unwrap();
     assert_eq!(seen(&shell), [(1, vec![7])]);
 }
+
+/// Counts its resets; its state is the count.
+#[derive(Default)]
+struct Resets(u8);
+
+impl Component for Resets {
+    fn reset(&mut self) {
+        self.0 += 1;
+    }
+
+    fn save(&self) -> SavedState {
+        SavedState::encode("resets", 1, &self.0)
+    }
+
+    fn restore(&mut self, state: &SavedState) -> Result<(), RestoreError> {
+        self.0 = state.decode("resets", 1)?;
+        Ok(())
+    }
+}
+
+impl PortDevice for Resets {
+    fn read(&mut self, _offset: u16, data: &mut [u8]) -> Result<(), AccessError> {
+        data.fill(self.0);
+        Ok(())
+    }
+
+    fn write(&mut self, _offset: u16, _data: &[u8]) -> Result<(), AccessError> {
+        Err(AccessError::ReadOnly)
+    }
+}
+
+#[test]
+fn slots_keep_the_order_of_chips_with_and_without_an_address() {
+    let mut slots = Slots::new(TestHost::new().as_host());
+    let first = slots.unaddressed("first", Resets(10));
+    let second = slots
+        .pio("second", 0x20, 1, Widths::BYTES, Resets(20))
+        .unwrap();
+    slots.pio_alias(0xa0, 1, &second).unwrap();
+    assert!(
+        slots
+            .pio("third", 0xa0, 1, Widths::BYTES, Resets(30))
+            .is_err()
+    );
+    let fitted = slots.finish();
+
+    let names: Vec<_> = fitted.components.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["first", "second"], "what does not fit is not there");
+    let saved: Vec<_> = fitted
+        .components
+        .iter()
+        .map(|(_, chip)| chip.save())
+        .collect();
+    fitted.components.iter().for_each(|(_, chip)| chip.reset());
+    let mut data = [0; 1];
+    fitted.ports.view().read(0xa0, &mut data);
+    assert_eq!((first.with(|chip| chip.0), data), (11, [21]));
+    for ((_, chip), state) in fitted.components.iter().zip(&saved) {
+        chip.restore(state).unwrap();
+    }
+    fitted.ports.view().read(0x20, &mut data);
+    assert_eq!((first.with(|chip| chip.0), data), (10, [20]));
+}

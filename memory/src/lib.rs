@@ -15,6 +15,6 @@ pub use backing::{Backing, HugePages};
 pub use dirty::DirtyLog;
 pub use layout::{HOLE_END, HOLE_START, PAGE_SIZE, RamLayout, RamRange};
 pub use mapping::{FileMapping, MappingError};
-pub use ram::{DirtyPages, GuestRam, RamError, RamOptions};
+pub use ram::{DirtyPages, GuestRam, RamError, RamOptions, host_memory};
 pub use slot::{Slot, SlotKind};
 pub use vm_memory;

@@ -229,7 +229,8 @@ impl GuestRam {
 }
 
 /// Bytes of RAM and swap space of this host.
-fn host_memory() -> u64 {
+#[must_use]
+pub fn host_memory() -> u64 {
     let info = rustix::system::sysinfo();
     // Both fields are counts of `mem_unit` bytes.
     (info.totalram + info.totalswap).saturating_mul(info.mem_unit.into())
