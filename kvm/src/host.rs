@@ -3,12 +3,14 @@
 #![expect(unsafe_code, reason = "a raw descriptor is handed over")]
 
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::fd::{FromRawFd, IntoRawFd};
 use std::path::Path;
+use std::{fmt, io};
 
 use kvm_ioctls::Cap;
 use thiserror::Error;
+
+use crate::quirks;
 
 /// The device node.
 const NODE: &str = "/dev/kvm";
@@ -50,6 +52,45 @@ pub enum KvmError {
         /// The capability's name in the kernel's documentation.
         name: &'static str,
     },
+}
+
+/// How a host's KVM runs guests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostKind {
+    /// By VT-x or AMD-V: all guest code is native.
+    Hardware,
+    /// By PVM: ring 3 is native, ring 0 is emulated.
+    Pvm,
+}
+
+impl HostKind {
+    /// This host's.
+    #[must_use]
+    pub fn of_this_host() -> Self {
+        if quirks::pvm::is_host() {
+            Self::Pvm
+        } else {
+            Self::Hardware
+        }
+    }
+
+    /// What a Linux guest does well to be told on such a host: a part of its command line.
+    #[must_use]
+    pub const fn linux_cmdline(self) -> &'static str {
+        match self {
+            Self::Hardware => "",
+            Self::Pvm => quirks::pvm::LINUX_CMDLINE,
+        }
+    }
+}
+
+impl fmt::Display for HostKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hardware => "hardware virtualisation",
+            Self::Pvm => "PVM: ring 0 of guests is emulated",
+        })
+    }
 }
 
 /// A handle on the host's KVM.

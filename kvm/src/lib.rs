@@ -20,7 +20,7 @@ mod vm;
 mod tests;
 
 pub use exit::{Exit, Io, RunError};
-pub use host::{Kvm, KvmError};
+pub use host::{HostKind, Kvm, KvmError};
 pub use irqchip::{IrqchipKind, LocalApics};
 pub use kick::{Kicker, install_kick_handler};
 pub use physical::PhysicalMemory;
