@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod boot;
+mod clock;
+mod config;
+mod control;
+mod crash;
+mod machine;
+mod outcome;
+mod vcpu_thread;
+
+pub use config::{BootConfig, CoreConfig, MachineConfig, Mode};
+pub use crash::{CrashCause, CrashReport};
+pub use machine::{MAX_VCPUS, Machine, MachineError, Statistics};
+pub use outcome::{HostFailure, Outcome};

@@ -1,0 +1,339 @@
+//! A machine: made of parts, started once, watched until its end.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use thiserror::Error;
+use trivisor_buses::{Board, CharInput, FitError, Fitted, Host, PowerButton, Slots};
+use trivisor_kvm::{
+    IrqchipKind, Kicker, Kvm, PhysicalMemory, StatisticsFile, Vcpu, Vm, VmError,
+    install_kick_handler,
+};
+use trivisor_loader::LoadError;
+use trivisor_memory::{GuestRam, RamError, RamLayout};
+#[cfg(feature = "basic")]
+use trivisor_mode_basic::board::BasicBoard;
+
+use crate::boot;
+use crate::clock::{GuestClock, HostTime};
+use crate::config::{CoreConfig, MachineConfig, Mode};
+use crate::control::Control;
+use crate::outcome::Outcome;
+use crate::vcpu_thread::{BusIo, VcpuThread};
+
+/// The most vCPUs of a machine: what an 8-bit APIC identifier and the I/O APIC's destinations serve well.
+pub const MAX_VCPUS: u8 = 64;
+
+/// Pins of the basic board's I/O APIC.
+#[cfg(feature = "basic")]
+#[expect(clippy::cast_possible_truncation, reason = "the chip has 24")]
+const PINS: u8 = trivisor_mode_basic::ioapic::PINS as u8;
+
+/// A machine that cannot be made or started.
+#[derive(Debug, Error)]
+pub enum MachineError {
+    /// No vCPU, or too many.
+    #[error("{cpus} vCPUs: a machine has 1 to {MAX_VCPUS}")]
+    Cpus {
+        /// What was asked for.
+        cpus: u8,
+    },
+    /// RAM cannot be had.
+    #[error(transparent)]
+    Ram(#[from] RamError),
+    /// KVM refused.
+    #[error(transparent)]
+    Vm(#[from] VmError),
+    /// The board does not fit together.
+    #[error(transparent)]
+    Board(#[from] FitError),
+    /// A table of the board does not lie in RAM.
+    #[error("{size} bytes of firmware tables at {address:#x} do not lie in memory")]
+    Table {
+        /// Guest-physical address.
+        address: u64,
+        /// Bytes.
+        size: usize,
+    },
+    /// The kernel cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// No thread for a vCPU.
+    #[error("no thread for vCPU {vcpu}")]
+    Thread {
+        /// Which one.
+        vcpu: u8,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Counts of what happened so far. None of them is a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// KVM's counters, all vCPUs together; zeroes where the host's KVM has none.
+    pub kvm: trivisor_kvm::Statistics,
+    /// Port accesses that no device claimed.
+    pub unclaimed_ports: u64,
+    /// Memory accesses that neither RAM nor a device claimed.
+    pub unclaimed_mmio: u64,
+}
+
+/// A machine.
+pub struct Machine {
+    control: Arc<Control>,
+    clock: Arc<GuestClock>,
+    memory: PhysicalMemory,
+    fitted: Fitted,
+    statistics: Vec<StatisticsFile>,
+    /// Until the start.
+    vcpus: Vec<Vcpu>,
+    /// From the start on.
+    threads: Vec<JoinHandle<()>>,
+    /// The last to go: its slots refer to the memory above.
+    _vm: Vm,
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machine")
+            .field("board", &self.fitted)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Machine {
+    /// Makes a machine of one of our modes: the only place that looks at the mode.
+    ///
+    /// # Errors
+    /// What cannot be had, or what is wrong with the kernel.
+    pub fn new(kvm: &Kvm, config: MachineConfig) -> Result<Self, MachineError> {
+        match config.mode {
+            #[cfg(feature = "basic")]
+            Mode::Basic => {
+                let board = BasicBoard {
+                    cpus: config.cpus,
+                    ram: RamLayout::new(config.memory_bytes)?,
+                    serial: config.serial,
+                    pmem: config.pmem,
+                    debug_exit: config.debug_exit,
+                    generation_id: config.generation_id,
+                };
+                let core = CoreConfig {
+                    cpus: config.cpus,
+                    memory_bytes: config.memory_bytes,
+                    ram: config.ram,
+                    irqchip: IrqchipKind::Split { pins: PINS },
+                    boot: config.boot,
+                };
+                Self::with_board(kvm, core, board)
+            }
+        }
+    }
+
+    /// Makes a machine with a board of the caller's: RAM, VM, chips, vCPUs, and the guest loaded. No thread
+    /// is started.
+    ///
+    /// # Errors
+    /// What cannot be had, or what is wrong with the kernel.
+    pub fn with_board(
+        kvm: &Kvm,
+        mut config: CoreConfig,
+        board: impl Board,
+    ) -> Result<Self, MachineError> {
+        let cpus = config.cpus;
+        if !(1..=MAX_VCPUS).contains(&cpus) {
+            return Err(MachineError::Cpus { cpus });
+        }
+        let ram = GuestRam::new(RamLayout::new(config.memory_bytes)?, &config.ram)?;
+        let mut vm = Vm::new(kvm, config.irqchip, cpus)?;
+        for slot in ram.slots() {
+            vm.add_slot(slot, Arc::new(ram.clone()))?;
+        }
+        let vcpus = (0..cpus)
+            .map(|index| vm.create_vcpu(index))
+            .collect::<Result<Vec<_>, _>>()?;
+
+        let control = Control::new();
+        let clock = Arc::new(GuestClock::default());
+        let host = Host {
+            msi: vm.local_apics().clone(),
+            pin_routes: vm.local_apics().clone(),
+            events: control.clone(),
+            dma: Arc::new(PhysicalMemory::new(ram.clone(), Vec::new())),
+            clock: clock.clone(),
+            wall_clock: Arc::new(HostTime),
+        };
+        let mut slots = Slots::new(host);
+        board.fit(&mut slots)?;
+        let fitted = slots.finish();
+        for mapped in &fitted.mapped {
+            vm.add_slot(mapped.mapping.slot(mapped.address), mapped.mapping.clone())?;
+        }
+        let mapped = fitted
+            .mapped
+            .iter()
+            .map(|mapped| (mapped.address, mapped.mapping.clone()))
+            .collect();
+        let memory = PhysicalMemory::new(ram, mapped);
+
+        place_tables(&memory, &fitted)?;
+        let boot = boot::load(&memory, &fitted, &mut config.boot)?;
+        if let Some(first) = vcpus.first() {
+            first.start_at(&boot)?;
+        }
+        Ok(Self {
+            control,
+            clock,
+            memory,
+            fitted,
+            statistics: Vec::new(),
+            vcpus,
+            threads: Vec::new(),
+            _vm: vm,
+        })
+    }
+
+    /// Starts a thread a vCPU. Each runs `first_act` before anything else: the place to confine it. `on_end`
+    /// is called once, by the last thread, when the run is over.
+    ///
+    /// # Errors
+    /// When the host gives no thread; those that were started end.
+    pub fn start(
+        &mut self,
+        first_act: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
+        on_end: Box<dyn FnOnce() + Send>,
+    ) -> Result<(), MachineError> {
+        install_kick_handler()?;
+        // A KVM without counters reports none; the machine runs all the same.
+        self.statistics = self
+            .vcpus
+            .iter()
+            .filter_map(|vcpu| vcpu.statistics().ok())
+            .collect();
+        let kickers: Vec<Arc<Kicker>> = self
+            .vcpus
+            .iter()
+            .map(|vcpu| vcpu.kicker().clone())
+            .collect();
+        self.control.begin(kickers, on_end);
+        self.fitted
+            .components
+            .iter()
+            .for_each(|(_, component)| component.start());
+        self.clock.start();
+        for vcpu in std::mem::take(&mut self.vcpus) {
+            let index = vcpu.index();
+            let thread = VcpuThread {
+                vcpu,
+                io: BusIo {
+                    ports: self.fitted.ports.view(),
+                    mmio: self.fitted.mmio.view(),
+                },
+                memory: self.memory.clone(),
+                eoi: self.fitted.eoi.clone(),
+                control: self.control.clone(),
+            };
+            let first_act = first_act.clone();
+            let started = Builder::new()
+                .name(format!("vcpu{index}"))
+                .spawn(move || thread.run(&*first_act));
+            match started {
+                Ok(handle) => self.threads.push(handle),
+                Err(source) => {
+                    self.control.end(Outcome::Stopped);
+                    return Err(MachineError::Thread {
+                        vcpu: index,
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops the guest's time; returns when every vCPU is out of the guest and every chip at rest.
+    pub fn pause(&self) {
+        self.control.pause();
+        self.clock.stop();
+        self.fitted
+            .components
+            .iter()
+            .for_each(|(_, component)| component.pause());
+    }
+
+    /// Lets the guest go on.
+    pub fn resume(&self) {
+        self.fitted
+            .components
+            .iter()
+            .for_each(|(_, component)| component.start());
+        self.clock.start();
+        self.control.resume();
+    }
+
+    /// Ends the run, as pulling the plug would.
+    pub fn stop(&self) {
+        self.control.end(Outcome::Stopped);
+    }
+
+    /// Presses the power button; false when the board has none.
+    #[must_use]
+    pub fn press_power_button(&self) -> bool {
+        let button: Option<&Arc<dyn PowerButton>> = self.fitted.power_button.as_ref();
+        button.inspect(|button| button.press()).is_some()
+    }
+
+    /// The first serial console.
+    #[must_use]
+    pub fn console(&self) -> Option<Arc<dyn CharInput>> {
+        self.fitted.consoles.first().cloned()
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let mut kvm = trivisor_kvm::Statistics::default();
+        self.statistics
+            .iter()
+            .filter_map(|file| file.read().ok())
+            .for_each(|vcpu| kvm += vcpu);
+        Statistics {
+            kvm,
+            unclaimed_ports: self.fitted.ports.unclaimed(),
+            unclaimed_mmio: self.fitted.mmio.unclaimed(),
+        }
+    }
+
+    /// Waits for the end of the run and says how it ended.
+    pub fn wait(&mut self) -> Outcome {
+        for thread in self.threads.drain(..) {
+            // A vCPU's thread does not panic; if it did, the others have to end as well.
+            if thread.join().is_err() {
+                self.control.end(Outcome::Stopped);
+            }
+        }
+        self.control.take_outcome()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.control.end(Outcome::Stopped);
+        let _outcome = self.wait();
+    }
+}
+
+/// Copies the board's firmware tables into RAM.
+fn place_tables(memory: &PhysicalMemory, fitted: &Fitted) -> Result<(), MachineError> {
+    for table in &fitted.placed {
+        if !memory.ram().write(table.address, &table.bytes) {
+            return Err(MachineError::Table {
+                address: table.address,
+                size: table.bytes.len(),
+            });
+        }
+    }
+    Ok(())
+}
