@@ -1,0 +1,57 @@
+//! The commands, one module a subject. Each prints its own lines, the last of which begins with `ok` and its name.
+
+mod console;
+mod firmware;
+mod interrupts;
+mod machine;
+mod memory;
+mod power;
+mod processor;
+mod uart;
+
+use crate::say;
+use crate::script::{Failure, Words};
+
+/// A word of the script language.
+#[derive(Debug)]
+pub struct Command {
+    /// The word.
+    pub name: &'static str,
+    /// What follows it.
+    pub usage: &'static str,
+    /// Runs it.
+    pub run: fn(Words<'_>) -> Result<(), Failure>,
+}
+
+const TABLES: [&[Command]; 9] = [
+    &[Command {
+        name: "help",
+        usage: "",
+        run: help,
+    }],
+    console::COMMANDS,
+    firmware::COMMANDS,
+    interrupts::COMMANDS,
+    machine::COMMANDS,
+    memory::COMMANDS,
+    power::COMMANDS,
+    processor::COMMANDS,
+    uart::COMMANDS,
+];
+
+/// The command of a name.
+pub fn find(name: &str) -> Option<&'static Command> {
+    TABLES
+        .iter()
+        .copied()
+        .flatten()
+        .find(|command| command.name == name)
+}
+
+fn help(_: Words<'_>) -> Result<(), Failure> {
+    for Command { name, usage, .. } in TABLES.iter().copied().flatten() {
+        say!("help {name} {usage}");
+    }
+    say!("ok help");
+    Ok(())
+}
