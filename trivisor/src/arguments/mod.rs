@@ -1,0 +1,92 @@
+//! The command line, as it is typed: parsed without a look at the host.
+
+mod disk;
+mod memory;
+mod run;
+
+pub(crate) use disk::DiskArgument;
+pub(crate) use memory::{BackingArgument, MemoryArgument, show_size};
+pub(crate) use run::RunArguments;
+
+use clap::{Parser, Subcommand};
+
+/// A type-2 hypervisor for Linux/KVM: one VMM, three modes.
+#[derive(Debug, Parser)]
+#[command(
+    name = "trivisor",
+    disable_version_flag = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Arguments {
+    /// Show the version
+    #[arg(short = 'V', long)]
+    pub(crate) version: bool,
+    /// With --version: also what the binary holds
+    #[arg(long, requires = "version")]
+    pub(crate) verbose: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run a VM
+    Run(Box<RunArguments>),
+    /// Boot the bundled guest in every mode and print what it cost
+    Demo {
+        /// Starts of each mode; the medians are printed
+        #[arg(long, value_name = "N", default_value_t = 11)]
+        rounds: u32,
+    },
+    /// Tell what this host can do, with a fix for each gap
+    Check,
+    /// List the running VMs
+    Ps {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Press a VM's power button
+    Stop {
+        /// The VM
+        name: String,
+        /// End it at once, as pulling the plug would
+        #[arg(long)]
+        force: bool,
+    },
+    /// Let a VM stand still
+    Pause {
+        /// The VM
+        name: String,
+    },
+    /// Let a paused VM go on
+    Resume {
+        /// The VM
+        name: String,
+    },
+    /// Show what a VM is doing
+    Info {
+        /// The VM
+        name: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// The shells that completion scripts exist for.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    Powershell,
+    Zsh,
+}

@@ -1,0 +1,123 @@
+//! `trivisor run`: each flag, and how it overrides the file's setting.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::arguments::{DiskArgument, MemoryArgument};
+use crate::settings::{ModeSetting, SandboxSetting, SerialSetting, Settings};
+
+#[derive(Debug, Args, Default)]
+pub(crate) struct RunArguments {
+    /// A file of settings (vm.toml)
+    #[arg(value_name = "VM.TOML")]
+    pub(crate) image: Option<PathBuf>,
+    /// Which board: auto, basic [default: auto]
+    #[arg(long, value_name = "MODE")]
+    mode: Option<ModeSetting>,
+    /// The VM's name, for the other verbs [default: vm- and the process's number]
+    #[arg(long)]
+    name: Option<String>,
+    /// Processors, 1 to 64 [default: 1]
+    #[arg(long, value_name = "N", value_parser = parse_cpus)]
+    cpus: Option<u32>,
+    /// RAM: SIZE[,backing=anon|memfd|file=PATH][,hugepages=2M|1G][,thp] [default: 256M]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<MemoryArgument>,
+    /// ELF vmlinux, bzImage, PVH or multiboot image
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// Initial RAM disk, or multiboot module
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
+    /// Added to the mode's own command line
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    cmdline: Option<String>,
+    /// Replaces the mode's own command line
+    #[arg(
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        conflicts_with = "cmdline"
+    )]
+    cmdline_only: Option<String>,
+    /// A disk image: FILE[,ro][,format=raw][,bus=pmem]; may be given again
+    #[arg(long, value_name = "FILE")]
+    disk: Vec<DiskArgument>,
+    /// Where the first serial port leads: stdio, file:PATH, none [default: stdio]
+    #[arg(long, value_name = "WHERE")]
+    serial: Option<SerialSetting>,
+    /// Write counters to this file when the VM ends, as a line of JSON
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
+    /// Return to the shell when the VM runs
+    #[arg(long)]
+    daemon: bool,
+    /// A guest's reset starts it again instead of ending the VM
+    #[arg(long)]
+    reboot: bool,
+    /// The VM process's jail: default, off [default: default]
+    #[arg(long, value_name = "JAIL")]
+    sandbox: Option<SandboxSetting>,
+    /// End the VM after this time, with status 124
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// A port where a test guest ends the VM with a status of its own, such as 0xf4
+    #[arg(long, value_name = "PORT", value_parser = parse_port)]
+    debug_exit: Option<u16>,
+    /// Print the resulting settings and start nothing
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+fn parse_cpus(text: &str) -> Result<u32, String> {
+    if text.contains(",max=") {
+        return Err("max= needs processor hot-plug, which no mode of this version has".into());
+    }
+    text.parse()
+        .map_err(|_| format!("{text:?} is no number of processors: 1 to 64"))
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u16::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| format!("{text:?} is no port: 0 to 0xffff"))
+}
+
+impl RunArguments {
+    /// What was typed beats what `settings` had.
+    pub(crate) fn apply(self, settings: &mut Settings) {
+        fn set<T>(setting: &mut T, typed: Option<T>) {
+            if let Some(typed) = typed {
+                *setting = typed;
+            }
+        }
+        fn set_option<T>(setting: &mut Option<T>, typed: Option<T>) {
+            if typed.is_some() {
+                *setting = typed;
+            }
+        }
+        let (vm, boot) = (&mut settings.vm, &mut settings.boot);
+        set(&mut vm.mode, self.mode);
+        set_option(&mut vm.name, self.name);
+        set(&mut vm.cpus, self.cpus);
+        set(&mut vm.memory, self.memory);
+        set(&mut vm.serial, self.serial);
+        set(&mut vm.sandbox, self.sandbox);
+        set_option(&mut vm.metrics, self.metrics);
+        set_option(&mut vm.timeout, self.timeout);
+        set_option(&mut vm.debug_exit, self.debug_exit);
+        vm.daemon |= self.daemon;
+        vm.reboot |= self.reboot;
+        set_option(&mut boot.kernel, self.kernel);
+        set_option(&mut boot.initrd, self.initrd);
+        if self.cmdline.is_some() || self.cmdline_only.is_some() {
+            (boot.cmdline, boot.cmdline_only) = (self.cmdline, self.cmdline_only);
+        }
+        if !self.disk.is_empty() {
+            settings.disk = self.disk;
+        }
+    }
+}

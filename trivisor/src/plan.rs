@@ -1,0 +1,220 @@
+//! Settings to a plan: everything that has a name on the host is opened here, by the control process.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use trivisor_backends::image::{self, ImageError};
+use trivisor_kvm::{HostKind, Kvm, KvmError};
+use trivisor_memory::{Backing, HugePages, RamLayout, RamOptions};
+
+use crate::arguments::{BackingArgument, DiskArgument};
+use crate::failure::{Failure, chain};
+use crate::settings::{ModeSetting, SandboxSetting, SerialSetting, Settings};
+
+/// The most processors of a machine.
+const MAX_CPUS: u32 = trivisor_vmm_core::MAX_VCPUS as u32;
+
+/// An open disk image with the name that the user knows it by.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+    pub(crate) read_only: bool,
+}
+
+/// Where the guest's output goes.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    Stdio,
+    File(File),
+    None,
+}
+
+/// A VM with all that it needs, ready to be started as often as it resets.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) kvm: File,
+    pub(crate) cpus: u8,
+    pub(crate) memory_bytes: u64,
+    pub(crate) ram: RamOptions,
+    pub(crate) kernel_path: PathBuf,
+    pub(crate) kernel: File,
+    pub(crate) initrd: Option<File>,
+    pub(crate) cmdline: String,
+    pub(crate) disks: Vec<Disk>,
+    pub(crate) sink: Sink,
+    pub(crate) debug_exit: Option<u16>,
+    pub(crate) jailed: bool,
+    pub(crate) reboot: bool,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) metrics: Option<File>,
+}
+
+impl Plan {
+    /// Checks the settings and opens what they name.
+    pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
+        let (vm, boot) = (settings.vm, settings.boot);
+        // Both of them: the modes to come are refused where they are parsed.
+        let (ModeSetting::Auto | ModeSetting::Basic) = vm.mode;
+        let cpus = check_cpus(vm.cpus)?;
+        RamLayout::new(vm.memory.bytes)
+            .map_err(|error| Failure::usage(chain(&error), "--memory takes a size such as 256M"))?;
+        let name = vm
+            .name
+            .unwrap_or_else(|| format!("vm-{}", std::process::id()));
+        check_name(&name)?;
+        let kernel_path = boot
+            .kernel
+            .ok_or_else(|| Failure::usage("no kernel", "name one with --kernel FILE"))?;
+        let kernel = open("kernel", &kernel_path)?;
+        let initrd = boot.initrd.map(|path| open("initrd", &path)).transpose()?;
+        let kvm = Kvm::open_node(Path::new("/dev/kvm")).map_err(|error| no_kvm(&error))?;
+        let disks = settings
+            .disk
+            .into_iter()
+            .map(open_disk)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            name,
+            kvm,
+            cpus,
+            memory_bytes: vm.memory.bytes,
+            ram: RamOptions {
+                backing: open_backing(&vm.memory.backing)?,
+                huge_pages: match vm.memory.huge_pages {
+                    None => None,
+                    Some(0x20_0000) => Some(HugePages::Size2M),
+                    Some(_) => Some(HugePages::Size1G),
+                },
+                transparent_huge_pages: vm.memory.transparent_huge_pages,
+            },
+            kernel_path,
+            kernel,
+            initrd,
+            cmdline: cmdline(boot.cmdline, boot.cmdline_only),
+            disks,
+            sink: match vm.serial {
+                SerialSetting::Stdio => Sink::Stdio,
+                SerialSetting::File(path) => Sink::File(create(&path)?),
+                SerialSetting::None => Sink::None,
+            },
+            debug_exit: vm.debug_exit,
+            jailed: vm.sandbox == SandboxSetting::Default,
+            reboot: vm.reboot,
+            timeout: vm.timeout.map(Duration::from_secs),
+            metrics: vm.metrics.map(|path| create(&path)).transpose()?,
+        })
+    }
+}
+
+/// The mode's own command line with what the user adds, or what replaces it.
+fn cmdline(added: Option<String>, only: Option<String>) -> String {
+    if let Some(only) = only {
+        return only;
+    }
+    let own = trivisor_vmm_core::Mode::Basic.cmdline();
+    let host = HostKind::of_this_host().linux_cmdline();
+    let parts = [own, host, added.as_deref().unwrap_or_default()];
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join(" ")
+}
+
+fn check_cpus(cpus: u32) -> Result<u8, Failure> {
+    u8::try_from(cpus)
+        .ok()
+        .filter(|cpus| (1..=MAX_CPUS).contains(&u32::from(*cpus)))
+        .ok_or_else(|| {
+            Failure::usage(
+                format!("{cpus} processors: a machine has 1 to {MAX_CPUS}"),
+                "choose another number with --cpus",
+            )
+        })
+}
+
+/// Names become names of directories.
+fn check_name(name: &str) -> Result<(), Failure> {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if (1..=64).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(letter) {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("{name:?} is no name for a VM"),
+        "use 1 to 64 letters, digits, '-', '_' and '.', not beginning with '.'",
+    ))
+}
+
+fn open(role: &str, path: &Path) -> Result<File, Failure> {
+    image::open_plain(path).map_err(|error| {
+        Failure::usage(
+            format!("{role} {}", chain(&error)),
+            format!("name a readable file with --{role}"),
+        )
+    })
+}
+
+fn open_disk(disk: DiskArgument) -> Result<Disk, Failure> {
+    let DiskArgument {
+        file: path,
+        ro,
+        format: _,
+        bus: _,
+    } = disk;
+    let file = image::open(&path, ro).map_err(|error| {
+        let advice = match &error {
+            ImageError::Locked { .. } => {
+                "stop the VM that has it (trivisor ps), or give it to both with ,ro"
+            }
+            ImageError::Missing { .. } => "make one, for example: truncate -s 1G FILE",
+            _ => "--disk takes a file that this user may read and write, or FILE,ro",
+        };
+        Failure::usage(format!("disk {}", chain(&error)), advice)
+    })?;
+    Ok(Disk {
+        path,
+        file,
+        read_only: ro,
+    })
+}
+
+fn open_backing(backing: &BackingArgument) -> Result<Backing, Failure> {
+    Ok(match backing {
+        BackingArgument::Anonymous => Backing::Anonymous,
+        BackingArgument::Memfd => Backing::Memfd,
+        BackingArgument::File(path) => {
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(false);
+            let file = options
+                .open(path)
+                .map_err(|error| cannot_create(path, &error))?;
+            Backing::File(Arc::new(file))
+        }
+    })
+}
+
+fn create(path: &Path) -> Result<File, Failure> {
+    File::create(path).map_err(|error| cannot_create(path, &error))
+}
+
+fn cannot_create(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::usage(
+        format!("{} cannot be created: {error}", path.display()),
+        "name a file in a folder that this user may write",
+    )
+}
+
+/// What to do where there is no KVM.
+pub(crate) fn no_kvm(error: &KvmError) -> Failure {
+    Failure::host(
+        chain(error),
+        match error {
+            KvmError::Missing => {
+                "load the module (modprobe kvm_intel or kvm_amd), or switch virtualisation on in the firmware"
+            }
+            KvmError::Permission => "add this user to the group of /dev/kvm, or run as root",
+            _ => "see `trivisor check`",
+        },
+    )
+}

@@ -1,0 +1,285 @@
+//! A VM as it is asked for: the keys of `vm.toml`, which have the flags' names.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::arguments::{DiskArgument, MemoryArgument};
+
+/// Gives a type the same form in TOML as on the command line.
+macro_rules! text_form {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use text_form;
+
+/// All settings of a VM.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Settings {
+    pub(crate) vm: VmSettings,
+    pub(crate) boot: BootSettings,
+    pub(crate) disk: Vec<DiskArgument>,
+}
+
+/// `[vm]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct VmSettings {
+    pub(crate) name: Option<String>,
+    pub(crate) mode: ModeSetting,
+    pub(crate) cpus: u32,
+    pub(crate) memory: MemoryArgument,
+    pub(crate) serial: SerialSetting,
+    pub(crate) sandbox: SandboxSetting,
+    pub(crate) daemon: bool,
+    pub(crate) reboot: bool,
+    pub(crate) timeout: Option<u64>,
+    pub(crate) debug_exit: Option<u16>,
+    pub(crate) metrics: Option<PathBuf>,
+}
+
+impl Default for VmSettings {
+    fn default() -> Self {
+        Self {
+            name: None,
+            mode: ModeSetting::Auto,
+            cpus: 1,
+            memory: MemoryArgument::default(),
+            serial: SerialSetting::Stdio,
+            sandbox: SandboxSetting::Default,
+            daemon: false,
+            reboot: false,
+            timeout: None,
+            debug_exit: None,
+            metrics: None,
+        }
+    }
+}
+
+/// `[boot]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct BootSettings {
+    pub(crate) kernel: Option<PathBuf>,
+    pub(crate) initrd: Option<PathBuf>,
+    pub(crate) cmdline: Option<String>,
+    pub(crate) cmdline_only: Option<String>,
+}
+
+/// Which board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ModeSetting {
+    Auto,
+    Basic,
+}
+
+impl FromStr for ModeSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "basic" => Ok(Self::Basic),
+            "pv" | "hvm" => Err(format!("mode {text} is not in this version: auto or basic")),
+            _ => Err(format!("{text:?} is no mode: auto or basic")),
+        }
+    }
+}
+
+impl fmt::Display for ModeSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Basic => "basic",
+        })
+    }
+}
+
+/// Where the first serial port leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SerialSetting {
+    /// The terminal, or whatever standard input and output are.
+    Stdio,
+    /// What the guest writes goes to a file; nothing comes in.
+    File(PathBuf),
+    /// Nowhere.
+    None,
+}
+
+impl FromStr for SerialSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':').unwrap_or((text, "")) {
+            ("stdio", "") => Ok(Self::Stdio),
+            ("none", "") => Ok(Self::None),
+            ("file", path) if !path.is_empty() => Ok(Self::File(path.into())),
+            ("unix" | "pty", _) => Err(format!(
+                "{text} is not in this version: stdio, file:PATH or none"
+            )),
+            _ => Err(format!("{text:?}: stdio, file:PATH or none")),
+        }
+    }
+}
+
+impl fmt::Display for SerialSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdio => f.write_str("stdio"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
+/// How tight the VM process's jail is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SandboxSetting {
+    /// The system calls that a VM needs, and no others.
+    Default,
+    /// None.
+    Off,
+}
+
+impl FromStr for SandboxSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "default" => Ok(Self::Default),
+            "off" => Ok(Self::Off),
+            "strict" => Err("strict is not in this version: default or off".into()),
+            _ => Err(format!("{text:?} is no jail: default or off")),
+        }
+    }
+}
+
+impl fmt::Display for SandboxSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::Off => "off",
+        })
+    }
+}
+
+text_form!(ModeSetting);
+text_form!(SerialSetting);
+text_form!(SandboxSetting);
+
+/// A file of settings that cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum SettingsError {
+    #[error("{} cannot be read", .path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{}: {reason}", .path.display())]
+    Parse { path: PathBuf, reason: String },
+}
+
+impl Settings {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Result<Self, SettingsError> {
+        let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read {
+            path: path.into(),
+            source,
+        })?;
+        toml::from_str(&text).map_err(|error| SettingsError::Parse {
+            path: path.into(),
+            reason: explain(&error, &text),
+        })
+    }
+
+    /// As a file would hold it.
+    pub(crate) fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+}
+
+/// The parser's message with its line, and the nearest key to an unknown one.
+fn explain(error: &toml::de::Error, text: &str) -> String {
+    let message = error.message();
+    let line = error.span().map(|span| {
+        let before = text.get(..span.start).unwrap_or_default();
+        before.matches('\n').count() + 1
+    });
+    let place = line.map_or_else(String::new, |line| format!("line {line}: "));
+    // serde's wording: unknown field `X`, expected one of `A`, `B`
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    match (message.starts_with("unknown field"), quoted.next()) {
+        (true, Some(unknown)) => {
+            let nearest = quoted
+                .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
+                .min();
+            let hint = nearest.map_or_else(String::new, |(_, known)| {
+                format!("; the nearest is {known:?}")
+            });
+            format!("{place}unknown key {unknown:?}{hint}")
+        }
+        _ => format!("{place}{message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        toml::from_str(text).map_err(|error| explain(&error, text))
+    }
+
+    #[test]
+    fn a_file_comes_back_as_it_was_printed() {
+        let text = "[vm]\nname = 'a'\ncpus = 4\nmemory = '1G,backing=memfd,thp'\nserial = 'file:out.log'\n\
+                    timeout = 3\n[boot]\nkernel = 'vmlinux'\n[[disk]]\nfile = 'a.img'\nro = true\n";
+        let settings = parse(text).unwrap();
+        assert_eq!(settings.vm.memory.bytes, 1 << 30);
+        assert!(settings.disk[0].ro);
+        assert_eq!(parse(&settings.to_toml().unwrap()).unwrap(), settings);
+        let default = Settings::default();
+        assert_eq!(parse(&default.to_toml().unwrap()).unwrap(), default);
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_line_and_the_nearest() {
+        let error = parse("[vm]\ncpus = 2\n[boot]\nkernal = 'vmlinux'\n").unwrap_err();
+        assert_eq!(
+            error,
+            "line 4: unknown key \"kernal\"; the nearest is \"kernel\""
+        );
+        let error = parse("[[disk]]\nfile = 'a'\nreadonly = true\n").unwrap_err();
+        assert!(error.contains("unknown key \"readonly\""), "{error}");
+    }
+
+    #[test]
+    fn values_have_the_flags_form() {
+        for (text, wanted) in [
+            ("[vm]\nmode = 'pv'", "not in this version"),
+            ("[vm]\nmemory = '12X'", "is no size"),
+            ("[vm]\nmemory = '1G,hugepages=3M'", "2M and 1G"),
+            ("[vm]\nserial = 'pty'", "not in this version"),
+            ("[vm]\nsandbox = 'strict'", "not in this version"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The verbs beside `run`.
+
+mod check;
+mod demo;
+mod print;
+mod running;
+
+pub(crate) use check::check;
+pub(crate) use demo::demo;
+pub(crate) use print::{completions, man, version};
+pub(crate) use running::{info, ps, show_info, simple};

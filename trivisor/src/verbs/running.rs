@@ -1,0 +1,113 @@
+//! Verbs that talk to running VMs.
+
+use std::fmt::Write;
+
+use crate::arguments::show_size;
+use crate::control::registry::{self, Call, Info, Reply};
+use crate::failure::Failure;
+
+/// Calls that are answered by yes or no.
+pub(crate) fn simple(name: &str, call: Call) -> Result<(), Failure> {
+    match registry::call(name, call)? {
+        Reply::Done | Reply::Info(_) => Ok(()),
+        Reply::Refused(why) => Err(Failure::host(
+            format!("VM {name:?}: {why}"),
+            "see `trivisor info`",
+        )),
+    }
+}
+
+fn ask_info(name: &str) -> Result<Info, Failure> {
+    match registry::call(name, Call::Info)? {
+        Reply::Info(info) => Ok(*info),
+        Reply::Refused(why) => Err(Failure::host(
+            format!("VM {name:?}: {why}"),
+            "see `trivisor ps`",
+        )),
+        Reply::Done => Err(Failure::host(
+            format!("VM {name:?} gave no answer"),
+            "see `trivisor ps`",
+        )),
+    }
+}
+
+/// `trivisor info NAME`.
+pub(crate) fn info(name: &str, json: bool) -> Result<String, Failure> {
+    let info = ask_info(name)?;
+    Ok(if json {
+        to_json(&info)
+    } else {
+        show_info(&info)
+    })
+}
+
+/// `trivisor ps`.
+pub(crate) fn ps(json: bool) -> String {
+    // One that ends while it is asked is no VM any more.
+    let all: Vec<Info> = registry::running()
+        .iter()
+        .filter_map(|name| ask_info(name).ok())
+        .collect();
+    if json {
+        return to_json(&all);
+    }
+    let mut table = String::from("NAME              PID      STATE     MODE   CPUS  MEMORY  UP\n");
+    for vm in all {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            table,
+            "{:<16}  {:<7}  {:<8}  {:<5}  {:<4}  {:<6}  {} s",
+            vm.name,
+            vm.pid,
+            vm.state,
+            vm.mode,
+            vm.cpus,
+            show_size(vm.memory_bytes),
+            vm.seconds
+        );
+    }
+    table
+}
+
+fn to_json(value: &impl serde::Serialize) -> String {
+    // Strings, numbers and lists of them always have a JSON form.
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+/// For people.
+pub(crate) fn show_info(info: &Info) -> String {
+    let counters = &info.counters;
+    let rows: [(&str, String); 15] = [
+        ("name", info.name.clone()),
+        ("state", info.state.clone()),
+        ("mode", info.mode.clone()),
+        ("processors", info.cpus.to_string()),
+        ("memory", show_size(info.memory_bytes)),
+        ("kernel", info.kernel.clone()),
+        ("up", format!("{} s", info.seconds)),
+        (
+            "process",
+            format!("{} (VM process {})", info.pid, info.vm_pid),
+        ),
+        ("exits", counters.exits.to_string()),
+        ("of these ports", counters.io_exits.to_string()),
+        ("of these memory", counters.mmio_exits.to_string()),
+        ("halts", counters.halt_exits.to_string()),
+        ("interrupts", counters.interrupts.to_string()),
+        (
+            "emulated instructions",
+            counters.emulated_instructions.to_string(),
+        ),
+        (
+            "unclaimed accesses",
+            format!(
+                "{} ports, {} memory",
+                counters.unclaimed_ports, counters.unclaimed_mmio
+            ),
+        ),
+    ];
+    rows.iter().fold(String::new(), |mut text, (name, value)| {
+        let _ = writeln!(text, "{name:<22} {value}");
+        text
+    })
+}

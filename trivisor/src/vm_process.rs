@@ -1,0 +1,406 @@
+//! The VM process: gets descriptors, never paths; makes the machine, jails itself, runs the guest, and tells
+//! the control process how it went. Its main thread serves console and requests while vCPU threads run.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use trivisor_backends::console::{self, ConsolePump};
+use trivisor_kvm::Kvm;
+use trivisor_memory::{Backing, FileMapping};
+use trivisor_sandbox::process;
+use trivisor_sandbox::seccomp::{Filter, Role};
+use trivisor_vmm_core::{
+    BootConfig, HostFailure, Machine, MachineConfig, MachineError, Mode, Outcome,
+};
+
+use crate::failure::{Failure, chain};
+use crate::plan::Plan;
+use crate::protocol::{Answer, Channel, Counters, End, Report, Request, cpu_time};
+
+/// Exit status of a VM process that touched a page of an image that is not there any more.
+pub(crate) const BUS_ERROR: u8 = 77;
+
+/// The VM process's ends of the console's pipes.
+pub(crate) struct ConsolePipes {
+    /// Bytes for the guest.
+    pub(crate) input: OwnedFd,
+    /// Bytes from the guest.
+    pub(crate) output: OwnedFd,
+}
+
+/// The whole life of a VM process; its exit status says only whether it could tell its end.
+pub(crate) fn enter(plan: &Plan, channel: &Channel, pipes: Option<ConsolePipes>) -> u8 {
+    let own = isolate(plan, channel, pipes.as_ref());
+    let end = match own.map_err(host_refused("a process group")) {
+        Ok(()) => run(plan, channel, pipes),
+        Err(failure) => Report::Failed(failure),
+    };
+    u8::from(channel.send(&end).is_err())
+}
+
+/// Leaves the terminal's process group, so that its keys do not reach us, and everything open that is not
+/// the VM's, the control process's ends of our pipes among it.
+fn isolate(plan: &Plan, channel: &Channel, pipes: Option<&ConsolePipes>) -> io::Result<()> {
+    rustix::process::setsid()?;
+    let stderr = io::stderr();
+    let mut keep = vec![
+        stderr.as_fd(),
+        channel.as_fd(),
+        plan.kvm.as_fd(),
+        plan.kernel.as_fd(),
+    ];
+    keep.extend(plan.initrd.iter().map(AsFd::as_fd));
+    keep.extend(plan.disks.iter().map(|disk| disk.file.as_fd()));
+    if let Backing::File(file) = &plan.ram.backing {
+        keep.push(file.as_fd());
+    }
+    keep.extend(
+        pipes
+            .iter()
+            .flat_map(|pipes| [pipes.input.as_fd(), pipes.output.as_fd()]),
+    );
+    process::close_all_but(&keep)
+}
+
+fn run(plan: &Plan, channel: &Channel, pipes: Option<ConsolePipes>) -> Report {
+    match VmProcess::start(plan, channel, pipes) {
+        Ok(mut process) => match process.serve() {
+            Ok(()) => process.end(),
+            Err(error) => lost(&error),
+        },
+        Err(failure) => Report::Failed(failure),
+    }
+}
+
+/// The event loop broke down: the host's fault.
+fn lost(error: &io::Error) -> Report {
+    let failure = Failure::host(
+        format!("the VM process lost its control process: {error}"),
+        "start the VM again",
+    );
+    Report::Ended {
+        end: End::HostFailed(failure),
+        counters: Counters::default(),
+    }
+}
+
+struct VmProcess<'a> {
+    plan: &'a Plan,
+    channel: &'a Channel,
+    machine: Machine,
+    pmem: Vec<Arc<FileMapping>>,
+    console: Option<ConsolePump>,
+    /// Readable when the last vCPU thread has ended.
+    ended: Arc<OwnedFd>,
+}
+
+impl<'a> VmProcess<'a> {
+    fn start(
+        plan: &'a Plan,
+        channel: &'a Channel,
+        pipes: Option<ConsolePipes>,
+    ) -> Result<Self, Failure> {
+        process::exit_on_bus_error(BUS_ERROR).map_err(host_refused("a handler of bus errors"))?;
+        let (serial, wires) = match pipes {
+            Some(pipes) => {
+                let (output, watch) =
+                    console::output(pipes.output).map_err(host_refused("the console's pipe"))?;
+                (Some(Box::new(output) as Box<_>), Some((pipes.input, watch)))
+            }
+            None => (None, None),
+        };
+        let pmem = map_disks(plan)?;
+        let kvm = plan.kvm.try_clone().map_err(host_refused("a descriptor"))?;
+        let kvm = Kvm::from_file(kvm).map_err(|error| crate::plan::no_kvm(&error))?;
+        let config = MachineConfig {
+            mode: Mode::Basic,
+            cpus: plan.cpus,
+            memory_bytes: plan.memory_bytes,
+            ram: plan.ram.clone(),
+            boot: BootConfig {
+                kernel: plan
+                    .kernel
+                    .try_clone()
+                    .map_err(host_refused("a descriptor"))?,
+                initrd: match &plan.initrd {
+                    Some(file) => Some(file.try_clone().map_err(host_refused("a descriptor"))?),
+                    None => None,
+                },
+                cmdline: plan.cmdline.clone(),
+                random_seed: random()?,
+            },
+            serial,
+            pmem: pmem.clone(),
+            debug_exit: plan.debug_exit,
+            generation_id: random()?,
+        };
+        let machine = Machine::new(&kvm, config).map_err(|error| explain(&error, plan, &kvm))?;
+        let console = match (wires, machine.console()) {
+            (Some((input, watch)), Some(device)) => {
+                let pump = ConsolePump::new(input, watch, device);
+                Some(pump.map_err(host_refused("the console's pipe"))?)
+            }
+            _ => None,
+        };
+        let ended = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)
+            .map_err(|error| host_refused("an eventfd")(error.into()))?;
+        let mut process = Self {
+            plan,
+            channel,
+            machine,
+            pmem,
+            console,
+            ended: Arc::new(ended),
+        };
+        process.run_guest()?;
+        Ok(process)
+    }
+
+    /// The last steps before the guest's first instruction: the jail, then the vCPU threads.
+    fn run_guest(&mut self) -> Result<(), Failure> {
+        let jailed = |error: io::Error| jail_failure(&error);
+        let (vcpu, io) = if self.plan.jailed {
+            process::harden().map_err(jailed)?;
+            let filter = |role| Filter::for_role(role).map_err(|error| jail_failure(&error));
+            (Some(Arc::new(filter(Role::Vcpu)?)), Some(filter(Role::Io)?))
+        } else {
+            (None, None)
+        };
+        let ended = self.ended.clone();
+        self.machine
+            .start(
+                Arc::new(move || vcpu.as_ref().map_or(Ok(()), |filter| filter.install())),
+                Box::new(move || {
+                    // The counter of an eventfd that is written once cannot overflow.
+                    let _written = rustix::io::write(&*ended, &1_u64.to_ne_bytes());
+                }),
+            )
+            .map_err(|error| Failure::host(chain(&error), "free some threads or memory"))?;
+        io.map_or(Ok(()), |filter| filter.install())
+            .map_err(jailed)?;
+        self.channel
+            .send(&Report::Running)
+            .map_err(host_refused("a message"))
+    }
+
+    /// Console and requests, until the run is over.
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            let mut fds = vec![
+                PollFd::new(&*self.ended, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.channel.as_fd(), PollFlags::IN),
+            ];
+            let timeout = if let Some(console) = &self.console {
+                fds.extend(console.poll_fds());
+                console.timeout()
+            } else {
+                None
+            };
+            let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
+            match rustix::event::poll(&mut fds, timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            drop(fds);
+            if let Some(console) = &mut self.console {
+                console.turn()?;
+            }
+            if ready.first() == Some(&true) {
+                return Ok(());
+            }
+            if ready.get(1) == Some(&true) {
+                match self.channel.receive()? {
+                    Some(request) => self.answer(request)?,
+                    // The control process has gone; so does the VM.
+                    None => self.machine.stop(),
+                }
+            }
+        }
+    }
+
+    fn answer(&self, request: Request) -> io::Result<()> {
+        let answer = match request {
+            Request::Pause => {
+                self.machine.pause();
+                Answer::Done
+            }
+            Request::Resume => {
+                self.machine.resume();
+                Answer::Done
+            }
+            Request::PowerButton if self.machine.press_power_button() => Answer::Done,
+            Request::PowerButton => Answer::Absent,
+            Request::Stop => {
+                self.machine.stop();
+                Answer::Done
+            }
+            Request::Counters => Answer::Counters(self.counters()),
+        };
+        self.channel.send(&Report::Answer(answer))
+    }
+
+    fn counters(&self) -> Counters {
+        let statistics = self.machine.statistics();
+        let kvm = statistics.kvm;
+        Counters {
+            exits: kvm.exits,
+            emulated_instructions: kvm.emulated_instructions,
+            io_exits: kvm.io_exits,
+            mmio_exits: kvm.mmio_exits,
+            halt_exits: kvm.halt_exits,
+            interrupts: kvm.interrupts,
+            unclaimed_ports: statistics.unclaimed_ports,
+            unclaimed_mmio: statistics.unclaimed_mmio,
+            cpu_ns: cpu_time(),
+        }
+    }
+
+    /// Hands over the last bytes that the UART still holds, while the control process takes them.
+    fn drain_console(&mut self) {
+        let Some(console) = &mut self.console else {
+            return;
+        };
+        let second = Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        while console.has_output() {
+            let mut fds: Vec<_> = console.poll_fds().collect();
+            let moved = rustix::event::poll(&mut fds, Some(&second));
+            drop(fds);
+            // A control process that takes nothing for a second has gone.
+            if !matches!(moved, Ok(1..)) || console.turn().is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The run is over: what the guest wrote is on its way, and what it stored is stored.
+    fn end(&mut self) -> Report {
+        let outcome = self.machine.wait();
+        self.drain_console();
+        let counters = self.counters();
+        let mut end = match outcome {
+            Outcome::PowerOff => End::PowerOff,
+            Outcome::Reset => End::Reset,
+            Outcome::Stopped => End::Stopped,
+            Outcome::DebugExit(value) => End::DebugExit(value),
+            Outcome::Crashed(report) => End::Crashed(report.to_string()),
+            Outcome::HostFailed(failure) => End::HostFailed(explain_host(&failure, self.plan)),
+        };
+        for (disk, mapping) in self.plan.disks.iter().zip(&self.pmem) {
+            if !disk.read_only
+                && !mapping.is_truncated()
+                && let Err(error) = mapping.flush()
+            {
+                end = End::HostFailed(Failure::host(
+                    format!("{} cannot be written back: {error}", disk.path.display()),
+                    "look at the storage behind it; the guest's last writes may be lost",
+                ));
+            }
+        }
+        Report::Ended { end, counters }
+    }
+}
+
+fn map_disks(plan: &Plan) -> Result<Vec<Arc<FileMapping>>, Failure> {
+    let map = |disk: &crate::plan::Disk| {
+        let file = disk
+            .file
+            .try_clone()
+            .map_err(host_refused("a descriptor"))?;
+        FileMapping::new(file, disk.read_only).map(Arc::new).map_err(|error| {
+            Failure::usage(
+                format!("disk {}: {}", disk.path.display(), chain(&error)),
+                "persistent memory is made of whole pages: truncate -s with a multiple of 4K, such as 64M",
+            )
+        })
+    };
+    plan.disks.iter().map(map).collect()
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        Ok(length) if length == N => Ok(bytes),
+        Ok(_) => Err(Failure::host(
+            "the host gave too few random numbers",
+            "try again",
+        )),
+        Err(error) => Err(host_refused("random numbers")(error.into())),
+    }
+}
+
+fn host_refused(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
+    move |error| {
+        Failure::host(
+            format!("the host refused {what}: {error}"),
+            "see `trivisor check`",
+        )
+    }
+}
+
+fn jail_failure(error: &dyn std::error::Error) -> Failure {
+    Failure::host(
+        format!("the VM process cannot be jailed: {}", chain(error)),
+        "see `trivisor check`; --sandbox off runs without a jail",
+    )
+}
+
+/// What the user can do about a machine that cannot be made.
+fn explain(error: &MachineError, plan: &Plan, kvm: &Kvm) -> Failure {
+    let what = chain(error);
+    match error {
+        MachineError::Cpus { .. } => Failure::usage(what, "choose another number with --cpus"),
+        MachineError::Ram(
+            trivisor_memory::RamError::TooSmall { .. }
+            | trivisor_memory::RamError::Unaligned { .. },
+        ) => Failure::usage(what, "choose another size with --memory"),
+        MachineError::Ram(_) => Failure::host(
+            what,
+            "choose a smaller --memory, or free some of the host's",
+        ),
+        MachineError::Load(_) => Failure::usage(
+            format!("{}: {what}", plan.kernel_path.display()),
+            "--kernel takes an ELF vmlinux, a bzImage, a PVH or a multiboot image for x86, with --memory to hold it",
+        ),
+        MachineError::Board(_) | MachineError::Table { .. } => {
+            Failure::usage(what, "give the machine more memory or fewer disks")
+        }
+        MachineError::Vm(_) | MachineError::Thread { .. } => {
+            // Asked late: a start that succeeds does not pay for the questions.
+            let missing = kvm.check_capabilities().err();
+            let what = missing.map_or(what, |missing| missing.to_string());
+            Failure::host(what, "see `trivisor check`")
+        }
+    }
+}
+
+fn explain_host(failure: &HostFailure, plan: &Plan) -> Failure {
+    match failure {
+        HostFailure::ImageTruncated { index } => truncated(plan, Some(*index)),
+        HostFailure::Vcpu { .. } => {
+            Failure::host(chain(failure), "see the host's kernel log (dmesg)")
+        }
+        HostFailure::Jail { .. } => Failure::host(
+            chain(failure),
+            "see `trivisor check`; --sandbox off runs without a jail",
+        ),
+    }
+}
+
+/// An image became shorter while the guest had it.
+pub(crate) fn truncated(plan: &Plan, index: Option<usize>) -> Failure {
+    let disk = index.and_then(|index| plan.disks.get(index));
+    let name = disk.map_or_else(
+        || "a disk image".into(),
+        |disk| disk.path.display().to_string(),
+    );
+    Failure::host(
+        format!("{name} was truncated while the guest was using it"),
+        "restore it from a copy; nothing else may change an image while a VM has it",
+    )
+}
