@@ -1,0 +1,45 @@
+//! Where the guests and the binary under test are: `cargo xtask test` makes them and says so.
+
+use std::path::PathBuf;
+
+fn path(variable: &str) -> PathBuf {
+    let path = std::env::var_os(variable).map(PathBuf::from);
+    let path = path
+        .unwrap_or_else(|| panic!("{variable} is not set: run these tests by `cargo xtask test`"));
+    assert!(
+        path.exists(),
+        "{variable}: {} does not exist",
+        path.display()
+    );
+    path
+}
+
+/// The `trivisor` binary under test.
+#[must_use]
+pub fn trivisor() -> PathBuf {
+    path("TRIVISOR_BIN")
+}
+
+/// The bare-metal guest: an ELF with a PVH note.
+#[must_use]
+pub fn bare_metal() -> PathBuf {
+    path("TRIVISOR_TEST_BARE_METAL")
+}
+
+/// An unpatched Linux as ELF.
+#[must_use]
+pub fn linux_vmlinux() -> PathBuf {
+    path("TRIVISOR_TEST_VMLINUX")
+}
+
+/// The same Linux as bzImage.
+#[must_use]
+pub fn linux_bzimage() -> PathBuf {
+    path("TRIVISOR_TEST_BZIMAGE")
+}
+
+/// An initial RAM disk whose first process is a busybox shell.
+#[must_use]
+pub fn initramfs() -> PathBuf {
+    path("TRIVISOR_TEST_INITRAMFS")
+}
