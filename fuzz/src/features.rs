@@ -1,0 +1,27 @@
+//! What an input showed, in the target's own words: the engine keeps inputs that show something new.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+thread_local! {
+    static NOTED: RefCell<BTreeSet<u64>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Notes that the input of this thread showed `feature`. There should be thousands of them, not millions.
+pub fn note(feature: impl Hash) {
+    let mut hasher = DefaultHasher::new();
+    feature.hash(&mut hasher);
+    NOTED.with_borrow_mut(|noted| noted.insert(hasher.finish()));
+}
+
+/// Notes the shape of a text: its words without numbers.
+pub fn note_text(text: &str) {
+    let is_word = |word: &&str| !word.bytes().any(|byte| byte.is_ascii_digit());
+    note(text.split_whitespace().filter(is_word).collect::<Vec<_>>());
+}
+
+/// Takes what was noted.
+pub(crate) fn take() -> BTreeSet<u64> {
+    NOTED.take()
+}

@@ -1,0 +1,42 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod bus;
+pub mod corpus;
+pub mod devices;
+pub mod emulator;
+pub mod engine;
+pub mod features;
+pub mod loader;
+mod mutate;
+
+#[cfg(test)]
+mod tests;
+
+/// An entry point.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// What it is called on the command line, and the folder of its corpus.
+    pub name: &'static str,
+    /// Takes an input; panics when something is wrong.
+    pub run: fn(&[u8]),
+    /// Inputs that get far, to start from.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+macro_rules! targets {
+    ($($module:ident::{$($name:ident)*})*) => {
+        &[$($(Target {
+            name: stringify!($name),
+            run: $module::$name::target,
+            seeds: $module::$name::seeds,
+        },)*)*]
+    };
+}
+
+/// All of them.
+pub static TARGETS: &[Target] = targets! {
+    loader::{elf pvh multiboot1 multiboot2 bzimage gzip bzip2 lzma xz lz4 zstd}
+    emulator::{step}
+    devices::{debug_exit i8042 ioapic pmem power pvpanic rtc uart vmgenid}
+};

@@ -1,0 +1,198 @@
+//! Who is measured: each gets the bare-metal guest, one processor, 256 MiB and a serial port on standard output.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::process::{self, cargo};
+use crate::{guests, workspace};
+
+/// Guest RAM in bytes; the floor has it built in.
+pub(super) const RAM: u64 = 256 << 20;
+const ALIOTH: &str = "0.12.0";
+
+/// A way to start the guest.
+#[derive(Debug)]
+pub(super) struct Contender {
+    pub(super) name: &'static str,
+    pub(super) version: String,
+    program: PathBuf,
+    arguments: Vec<String>,
+    /// How a command line for the guest is given; the floor has none.
+    command_line: Option<&'static str>,
+    /// Whether it refuses to start without a terminal.
+    terminal: bool,
+}
+
+impl Contender {
+    /// The command that starts the guest, which greets and resets.
+    pub(super) fn command(&self) -> Result<Command> {
+        self.with_input(Command::new(&self.program))
+    }
+
+    /// The same under another program, which takes it behind `--`.
+    pub(super) fn command_under(&self, mut outer: Command) -> Result<Command> {
+        outer.arg("--").arg(&self.program);
+        self.with_input(outer)
+    }
+
+    fn with_input(&self, mut command: Command) -> Result<Command> {
+        command.args(&self.arguments);
+        command.stdin(if self.terminal {
+            Stdio::from(terminal()?)
+        } else {
+            Stdio::null()
+        });
+        Ok(command)
+    }
+
+    /// The command that starts the guest, which greets and waits.
+    pub(super) fn waiting(&self) -> Result<Option<Command>> {
+        let Some(flag) = self.command_line else {
+            return Ok(None);
+        };
+        let mut command = self.command()?;
+        command.args([flag, "wait=1 halt"]);
+        Ok(Some(command))
+    }
+}
+
+/// Builds, installs and lists all.
+///
+/// # Errors
+/// When a build fails.
+pub(super) fn all() -> Result<Vec<Contender>> {
+    let guest = guests::bare_metal()?;
+    let guest = guest.to_str().context("the target folder's name")?;
+    process::run(&mut cargo(&["build", "--release", "--package", "trivisor"]))?;
+    let floor = [
+        "build",
+        "--release",
+        "--package",
+        "trivisor-kvm",
+        "--example",
+        "floor",
+    ];
+    process::run(&mut cargo(&floor))?;
+    let release = workspace::target().join("release");
+    let ours = |name, sandbox: &[&str]| {
+        let common = [
+            "run", "--mode", "basic", "--memory", "256M", "--kernel", guest,
+        ];
+        Contender {
+            name,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            program: release.join("trivisor"),
+            arguments: words(&[&common, sandbox].concat()),
+            command_line: Some("--cmdline-only"),
+            terminal: false,
+        }
+    };
+    let qemu = first_line(&mut Command::new("qemu-system-x86_64"))?;
+    let qemu = |name, machine: &[&str]| {
+        let common = [
+            "-accel",
+            "kvm",
+            "-m",
+            "256M",
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-serial",
+            "stdio",
+            "-no-reboot",
+            "-kernel",
+            guest,
+        ];
+        Contender {
+            name,
+            version: qemu.clone(),
+            program: "qemu-system-x86_64".into(),
+            arguments: words(&[machine, &common].concat()),
+            command_line: Some("-append"),
+            terminal: false,
+        }
+    };
+    // The guest ends by the keyboard controller's reset, which a microvm has to be given.
+    let microvm = ["-machine", "microvm", "-device", "i8042"];
+    Ok(vec![
+        Contender {
+            name: "floor",
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            program: release.join("examples/floor"),
+            arguments: words(&[guest]),
+            command_line: None,
+            terminal: false,
+        },
+        ours("trivisor --sandbox off", &["--sandbox", "off"]),
+        ours("trivisor", &[]),
+        alioth(guest)?,
+        qemu("QEMU microvm", &microvm),
+        qemu("QEMU pc", &["-machine", "pc"]),
+    ])
+}
+
+fn alioth(guest: &str) -> Result<Contender> {
+    let folder = workspace::cache()?.join(format!("alioth-{ALIOTH}"));
+    let program = folder.join("bin/alioth");
+    if !program.exists() {
+        let mut install = cargo(&["install", "--locked", "alioth-cli", "--version", ALIOTH]);
+        install.arg("--root").arg(&folder);
+        // Its own build folder goes with the process; ours is another workspace's.
+        install.env_remove("CARGO_TARGET_DIR");
+        process::run(&mut install)?;
+    }
+    Ok(Contender {
+        name: "alioth",
+        version: ALIOTH.to_owned(),
+        program,
+        arguments: words(&["boot", "--memory", "size=256M", "--pvh", guest]),
+        command_line: Some("--cmdline"),
+        terminal: true,
+    })
+}
+
+/// A terminal that nobody types at. Its other end stays open with this process: a read of it waits.
+fn terminal() -> Result<OwnedFd> {
+    static OTHER_END: OnceLock<OwnedFd> = OnceLock::new();
+    let other_end = match OTHER_END.get() {
+        Some(end) => end,
+        None => {
+            let end = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+            grantpt(&end)?;
+            unlockpt(&end)?;
+            OTHER_END.get_or_init(|| end)
+        }
+    };
+    let name = ptsname(other_end, Vec::new())?;
+    let name = name.to_str().context("the terminal's name")?;
+    let file = File::options().read(true).write(true).open(name);
+    Ok(file.with_context(|| name.to_owned())?.into())
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().copied().map(str::to_owned).collect()
+}
+
+/// What `--version` says.
+fn first_line(command: &mut Command) -> Result<String> {
+    let text = process::output(command.arg("--version"))?;
+    let line = text.lines().next().unwrap_or_default();
+    let version = line.split("version ").nth(1).unwrap_or(line);
+    Ok(version
+        .split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_owned())
+}
+
+/// Whether the host has PVM's kind of KVM, which emulates the guest's ring 0.
+pub(super) fn is_pvm() -> bool {
+    Path::new("/sys/module/kvm_pvm").exists()
+}

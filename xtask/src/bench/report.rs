@@ -1,0 +1,140 @@
+//! docs/benchmarks.md.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::contenders;
+use super::start::Row;
+
+const BEFORE: &str = "\
+# Benchmarks
+
+Start-up is measured by `cargo xtask bench start`, which also writes this file; what the buses add to a port or memory exit by
+`cargo xtask bench exits`. Both build in release mode and install what they need.
+
+## Start-up
+
+Each VMM boots the bare-metal guest with one processor, 256 MiB and a serial port on standard output. The guest writes its
+greeting and resets through the keyboard controller; it is so small that what is measured is the VMM and KVM.
+
+- **floor** is `kvm/examples/floor.rs`: the fewest ioctls that start this guest, in one process, without a check.
+- **trivisor** is `trivisor run --mode basic`, with its jail and without. It is two processes.
+- **alioth** is `alioth-cli` from crates.io, **QEMU** is Debian's, with `-nodefaults`; QEMU boots through its firmware.
+
+All take turns within a round, and who begins changes from round to round, so that a busy host hits all alike. Times count from
+exec; CPU time is user and system time of all processes. Memory is the sum of the proportional set sizes of all processes
+without guest RAM, at its peak, while a guest waits; the floor's guest cannot wait. System calls are strace's count over all
+threads; entries are the KVM_RUN among them, and each ends with an exit to user space. In brackets: the ratio to the floor.
+";
+
+/// The whole file.
+pub(super) fn write(rows: &[Row], rounds: usize) -> String {
+    let kind = if contenders::is_pvm() {
+        "a host whose KVM is backed by PVM, where the guest's ring 0 is emulated and entries are dear"
+    } else {
+        "a host whose KVM uses VT-x or AMD-V"
+    };
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut text = BEFORE.to_owned();
+    let _infallible = write!(
+        text,
+        "\nMedians of {rounds} rounds on {kind}, with {cpus} processors. Only the ratios travel from machine to machine.\n\n"
+    );
+    text.push_str(&table(rows));
+    text.push_str("\nVersions:");
+    for row in rows {
+        let _infallible = write!(text, " {} {},", row.name, row.version);
+    }
+    text.pop();
+    text.push_str(".\n");
+    text
+}
+
+/// The table alone.
+pub(super) fn table(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "| | first output, ms | exit, ms | CPU, ms | memory, MiB | system calls | entries |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    let floor = rows.first();
+    for row in rows {
+        let time = |of: fn(&super::measure::Start) -> Duration| {
+            let ms = |row: &Row| {
+                median(
+                    row.starts
+                        .iter()
+                        .map(|s| of(s).as_secs_f64() * 1e3)
+                        .collect(),
+                )
+            };
+            let base = floor.map_or(f64::NAN, ms);
+            format!("{:.2} ({:.2})", ms(row), ms(row) / base)
+        };
+        let memory: Vec<_> = row.memory.iter().map(|bytes| mib(*bytes)).collect();
+        let memory = if memory.is_empty() {
+            "-".to_owned()
+        } else {
+            format!("{:.2}", median(memory))
+        };
+        let _infallible = writeln!(
+            text,
+            "| {} | {} | {} | {} | {memory} | {} | {} |",
+            row.name,
+            time(|start| start.first_output),
+            time(|start| start.exit),
+            time(|start| start.cpu),
+            row.calls.all,
+            row.calls.run,
+        );
+    }
+    text
+}
+
+fn mib(bytes: u64) -> f64 {
+    // KiB of a process fit 32 bits up to 4 TiB.
+    f64::from(u32::try_from(bytes >> 10).unwrap_or(u32::MAX)) / 1024.0
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match (values.get(middle), values.get(middle.wrapping_sub(1))) {
+        (Some(high), Some(low)) if values.len().is_multiple_of(2) => f64::midpoint(*low, *high),
+        (Some(value), _) => *value,
+        (None, _) => f64::NAN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::measure::{Calls, Start};
+    use super::*;
+
+    #[test]
+    fn the_table_has_medians_and_ratios() {
+        let row = |name, ms: &[u64], memory: &[u64]| Row {
+            name,
+            version: "1".to_owned(),
+            starts: ms
+                .iter()
+                .map(|&ms| Start {
+                    first_output: Duration::from_millis(ms),
+                    exit: Duration::from_millis(2 * ms),
+                    cpu: Duration::from_millis(ms),
+                })
+                .collect(),
+            memory: memory.to_vec(),
+            calls: Calls { all: 40, run: 2 },
+        };
+        let rows = [
+            row("floor", &[2, 100, 1], &[]),
+            row("other", &[3, 2, 4, 3], &[3 << 19]),
+        ];
+        let table = table(&rows);
+        let lines: Vec<_> = table.lines().skip(2).collect();
+        let floor = "| floor | 2.00 (1.00) | 4.00 (1.00) | 2.00 (1.00) | - | 40 | 2 |";
+        let other = "| other | 3.00 (1.50) | 6.00 (1.50) | 3.00 (1.50) | 1.50 | 40 | 2 |";
+        assert_eq!(lines, [floor, other]);
+        assert!(write(&rows, 4).ends_with("Versions: floor 1, other 1.\n"));
+    }
+}

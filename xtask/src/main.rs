@@ -1,0 +1,79 @@
+//! Every chore of the workspace: demo, test, guests, bench, fuzz, tidy.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    reason = "what a chore has to say is for the terminal"
+)]
+
+mod arguments;
+mod bench;
+mod demo;
+mod fuzz;
+mod guests;
+mod metadata;
+mod process;
+mod setup;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use arguments::Arguments;
+
+const USAGE: &str = "\
+cargo xtask CHORE
+
+  setup                                   installs what the host lacks, or says what that is
+  demo                                    builds the VMM, boots the bundled guest, prints what it cost
+  test [--no-kvm] [--slow] [--shard K/N]  everything that CI checks
+  guests                                  makes the test guests only
+  bench start [--rounds N] [--output FILE]
+                                          start-up against other VMMs; writes docs/benchmarks.md
+  bench exits                             what the buses add to an exit
+  fuzz [TARGET] [--seconds N]             runs fuzz targets
+  tidy                                    crate edges, unsafe code, licences, device folders; lists sizes
+";
+
+fn main() -> ExitCode {
+    match run(Arguments::of_process()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut arguments: Arguments) -> Result<()> {
+    match arguments.word().as_deref() {
+        Some("setup") => {
+            arguments.end()?;
+            setup::run()
+        }
+        Some("demo") => {
+            arguments.end()?;
+            demo::run()
+        }
+        Some("test") => test::run(test::Options::parse(arguments)?),
+        Some("guests") => {
+            arguments.end()?;
+            setup::run()?;
+            guests::make().map(|guests| println!("{guests}"))
+        }
+        Some("bench") => bench::run(arguments),
+        Some("fuzz") => fuzz::run(fuzz::Options::parse(arguments)?),
+        Some("tidy") => {
+            arguments.end()?;
+            tidy::run()
+        }
+        Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        Some(other) => bail!("no chore {other:?}\n\n{USAGE}"),
+        None => bail!("which chore?\n\n{USAGE}"),
+    }
+}
