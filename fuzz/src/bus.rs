@@ -1,70 +1,20 @@
 //! A device on its bus, driven by an input: accesses, time, the outside, save and restore.
 
-use std::io;
+mod machine;
+mod world;
+
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use trivisor_buses::Slots;
 use trivisor_buses::routing::RouteError;
-use trivisor_buses::testing::TestHost;
-use trivisor_buses::{
-    CharOutput, Clock, Fitted, Line, MachineEvent, Msi, SavedState, Slots, WallClock,
-};
 
+use self::machine::Machine;
+pub use self::world::{Outside, World};
 use crate::features::note;
 
 /// Operations of one input at most.
 const MAX_STEPS: usize = 512;
-
-/// What stands around a device.
-#[derive(Debug)]
-pub struct World {
-    /// Clocks, wires and guest memory.
-    pub host: Arc<TestHost>,
-    /// What stands behind the device.
-    pub outside: Outside,
-    lines: Mutex<Vec<Line>>,
-}
-
-impl World {
-    /// The input drives this line, which leads to a pin of the device.
-    pub fn add_line(&self, line: Line) {
-        self.lines().push(line);
-    }
-
-    fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A back-end that works, or takes nothing.
-#[derive(Debug, Clone, Default)]
-pub struct Outside(Arc<AtomicBool>);
-
-impl Outside {
-    /// Done, or refused.
-    ///
-    /// # Errors
-    /// While it does not work.
-    pub fn flush(&self) -> io::Result<()> {
-        if self.works() {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::StorageFull.into())
-        }
-    }
-
-    fn works(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl CharOutput for Outside {
-    fn write(&mut self, bytes: &[u8]) -> usize {
-        if self.works() { bytes.len() } else { 0 }
-    }
-}
 
 /// Where a device answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,16 +67,6 @@ impl Step {
             _ => None,
         }
     }
-}
-
-/// What a step did, as far as anybody can see.
-#[derive(Debug, PartialEq, Eq)]
-struct Answer {
-    data: Vec<u8>,
-    levels: Vec<bool>,
-    messages: Vec<Msi>,
-    events: Vec<MachineEvent>,
-    taken: Vec<usize>,
 }
 
 /// Bytes of an input, zeroes behind its end.
@@ -288,187 +228,5 @@ fn width(input: &mut Input<'_>) -> usize {
         exponent @ 0..=3 => 1 << exponent,
         4 => 3,
         _ => 1,
-    }
-}
-
-/// A device, fitted into a world of its own.
-struct Machine {
-    world: World,
-    fitted: Fitted,
-}
-
-impl Machine {
-    fn new(fuzzer: &BusFuzzer) -> Self {
-        let world = World {
-            host: TestHost::new(),
-            outside: Outside(Arc::new(AtomicBool::new(true))),
-            lines: Mutex::default(),
-        };
-        let mut slots = Slots::new(world.host.as_host());
-        let fits = (fuzzer.fit)(&world, &mut slots);
-        assert_eq!(fits, Ok(()), "the device has to fit");
-        let fitted = slots.finish();
-        for (_, component) in &fitted.components {
-            component.start();
-        }
-        Self { world, fitted }
-    }
-
-    /// A second one, in a world of the same time, restored from this one.
-    fn twin(&self, fuzzer: &BusFuzzer) -> Self {
-        let twin = Self::new(fuzzer);
-        let host = &self.world.host;
-        let now = Clock::now(&**host).0;
-        twin.world.host.advance(Duration::from_nanos(now));
-        twin.world.host.set_unix_time(WallClock::now(&**host));
-        let works = self.world.outside.works();
-        twin.world.outside.0.store(works, Ordering::Relaxed);
-        for (line, new) in self.world.lines().iter().zip(twin.world.lines().iter_mut()) {
-            new.restore_level(line.level());
-        }
-        for (saved, (name, component)) in self.save().iter().zip(&twin.fitted.components) {
-            let restored = component.restore(saved);
-            assert_eq!(restored, Ok(()), "{name} refuses its own state");
-        }
-        assert_eq!(
-            twin.save(),
-            self.save(),
-            "a restored device saves other bytes"
-        );
-        let edges = twin.answer(Vec::new(), Vec::new());
-        assert_eq!(
-            (edges.levels, edges.messages, edges.events),
-            (vec![], vec![], vec![]),
-            "a restore makes no edge"
-        );
-        twin
-    }
-
-    fn save(&self) -> Vec<SavedState> {
-        let components = self.fitted.components.iter();
-        components.map(|(_, component)| component.save()).collect()
-    }
-
-    fn go(&mut self, fuzzer: &BusFuzzer, step: &Step) -> Answer {
-        let mut data = Vec::new();
-        let mut taken = Vec::new();
-        let components = || {
-            self.fitted
-                .components
-                .iter()
-                .map(|(_, component)| component)
-        };
-        match step {
-            Step::Read(at, len) => {
-                data.resize(*len, 0x77);
-                match fuzzer.space {
-                    Space::Ports => self.fitted.ports.view().read(*at, &mut data),
-                    Space::Memory => self.fitted.mmio.view().read(*at, &mut data),
-                }
-            }
-            Step::Write(at, data) => match fuzzer.space {
-                Space::Ports => self.fitted.ports.view().write(*at, data),
-                Space::Memory => self.fitted.mmio.view().write(*at, data),
-            },
-            Step::Advance(by) => self.world.host.advance(*by),
-            Step::SetTime(to) => self.world.host.set_unix_time(*to),
-            Step::Outside(works) => {
-                self.world.outside.0.store(*works, Ordering::Relaxed);
-                if *works {
-                    self.fitted
-                        .consoles
-                        .iter()
-                        .for_each(|console| console.output_ready());
-                }
-            }
-            Step::Push(bytes) => {
-                for console in &self.fitted.consoles {
-                    let room = console.room();
-                    taken.push(console.push(bytes));
-                    assert!(taken.iter().all(|taken| *taken <= room));
-                }
-            }
-            Step::EndOfInterrupt(vector) => {
-                self.fitted
-                    .eoi
-                    .iter()
-                    .for_each(|target| target.end_of_interrupt(*vector));
-            }
-            Step::Press => self
-                .fitted
-                .power_button
-                .iter()
-                .for_each(|button| button.press()),
-            Step::Line(line, level) => {
-                let lines = &mut *self.world.lines();
-                let line = usize::from(*line).checked_rem(lines.len());
-                if let Some(line) = line.and_then(|line| lines.get_mut(line)) {
-                    line.set_level(*level);
-                }
-            }
-            Step::Reset => components().for_each(|component| component.reset()),
-            Step::Pause => {
-                components().for_each(|component| component.pause());
-                components().for_each(|component| component.start());
-            }
-            Step::Damage(component, at, with) => self.damage(*component, *at, *with),
-            // Made by the caller, of two machines.
-            Step::Twin => {}
-        }
-        self.answer(data, taken)
-    }
-
-    fn answer(&self, data: Vec<u8>, taken: Vec<usize>) -> Answer {
-        let host = &self.world.host;
-        host.routes.take();
-        Answer {
-            data,
-            levels: host.levels.take(),
-            messages: host.messages.take(),
-            events: host.events.take(),
-            taken,
-        }
-    }
-
-    /// Offers damaged state.
-    fn damage(&self, component: u8, at: u8, with: u8) {
-        let components = &self.fitted.components;
-        let chosen = usize::from(component).checked_rem(components.len());
-        let Some((name, component)) = chosen.and_then(|chosen| components.get(chosen)) else {
-            return;
-        };
-        let before = component.save();
-        let mut damaged = before.clone();
-        match damaged.data.get_mut(usize::from(at)) {
-            Some(byte) => *byte ^= with,
-            None if with & 1 == 0 => damaged.data.push(with),
-            None => drop(damaged.data.pop()),
-        }
-        match component.restore(&damaged) {
-            Err(_) => assert_eq!(
-                component.save(),
-                before,
-                "{name}: what is refused leaves no trace"
-            ),
-            Ok(()) => {
-                let after = component.save();
-                let again = component.restore(&after);
-                assert_eq!(
-                    (again, component.save()),
-                    (Ok(()), after),
-                    "{name}: taken, not kept"
-                );
-            }
-        }
-    }
-
-    /// Notes the rough shape of its state.
-    fn note(&self) {
-        for (index, saved) in self.save().iter().enumerate() {
-            for (at, byte) in saved.data.iter().enumerate().take(64) {
-                note((index, at, byte.checked_ilog2()));
-            }
-            note((index, saved.data.len()));
-        }
     }
 }

@@ -123,7 +123,11 @@ fn kernels() {
     };
     kernel(Path::new("/nonexistent/vmlinux"), 2, "/nonexistent/vmlinux");
     kernel(folder.path(), 2, "directory");
-    kernel(&write(folder.path(), "empty", b""), 2, "the file is empty");
+    kernel(
+        &write(folder.path(), "empty", b""),
+        2,
+        "the kernel is empty",
+    );
     kernel(
         &write(folder.path(), "text", b"#!/bin/sh\necho no kernel\n"),
         2,

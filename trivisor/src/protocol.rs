@@ -106,7 +106,13 @@ impl Channel {
     /// Takes a message; `None`: the other end is closed. `WouldBlock` when there is none now.
     pub(crate) fn receive<T: DeserializeOwned>(&self) -> io::Result<Option<T>> {
         let mut packet = [0; MAX_MESSAGE];
-        let (length, _) = rustix::net::recv(&self.0, &mut packet, RecvFlags::DONTWAIT)?;
+        let mut take = || rustix::net::recv(&self.0, &mut packet, RecvFlags::DONTWAIT);
+        let (length, _) = match take() {
+            // The other end went while a message of ours was unread. The kernel says so once, and before
+            // it hands out what the other end had sent.
+            Err(rustix::io::Errno::CONNRESET) => take()?,
+            taken => taken?,
+        };
         if length == 0 {
             return Ok(None);
         }
@@ -144,6 +150,16 @@ mod tests {
         assert_eq!(a.receive::<Report>().unwrap(), Some(long));
         drop(a);
         assert_eq!(b.receive::<Request>().unwrap(), None);
+    }
+
+    #[test]
+    fn the_last_words_arrive_though_a_request_crossed_them() {
+        let (a, b) = Channel::pair().unwrap();
+        a.send(&Request::Counters).unwrap();
+        b.send(&Report::Running).unwrap();
+        drop(b);
+        assert_eq!(a.receive::<Report>().unwrap(), Some(Report::Running));
+        assert_eq!(a.receive::<Report>().unwrap(), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@
 //!
 //! **Not modelled**: hints for parts of the memory; every flush is of the whole.
 //!
-//! **Relied on by**: Linux (libnvdimm), the bare-metal guest.
+//! **Relied on by**: Linux (libnvdimm).
 
 mod core;
 pub mod regs;

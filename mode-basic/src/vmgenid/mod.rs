@@ -16,7 +16,7 @@
 //! register of the power block ([`power::regs::Events::generation_id`](crate::power::regs::Events)), after a
 //! restore by whoever restores.
 //!
-//! **Not modelled**: nothing of the paper but the notification.
+//! **Not modelled**: the notification itself.
 //!
 //! **Relied on by**: Linux (vmgenid, from 5.18 on), which mixes it into its random seed.
 

@@ -1,5 +1,10 @@
 //! The command line, as it is typed: parsed without a look at the host.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "what `--help` prints has brackets that are no links"
+)]
+
 mod disk;
 mod memory;
 mod run;
