@@ -12,6 +12,11 @@ pub enum MachineEvent {
         /// pvpanic's event bits.
         events: u8,
     },
+    /// What the guest flushed to persistent memory is not stored.
+    FlushFailed {
+        /// Which memory, in the order of the board.
+        index: usize,
+    },
     /// A test guest ends the run with this value (isa-debug-exit).
     DebugExit {
         /// What the guest wrote.

@@ -23,6 +23,9 @@ const DESCRIPTOR: usize = 16;
 /// More counters than KVM has, so that a broken answer cannot make us read for ever.
 const MAX_COUNTERS: u32 = 1024;
 
+/// Longer than any name (KVM_STATS_NAME_SIZE is 48).
+const MAX_NAME: u32 = 256;
+
 /// Some of KVM's counters. They are deterministic where times are not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Statistics {
@@ -77,15 +80,14 @@ impl StatisticsFile {
         // flags, name_size, num_desc, id_offset, desc_offset, data_offset
         let [_, name_size, count, _, descriptors, values] =
             words(&header).ok_or(io::ErrorKind::InvalidData)?;
-        if count > MAX_COUNTERS || name_size > 256 {
+        if count > MAX_COUNTERS || name_size > MAX_NAME {
             return Err(io::ErrorKind::InvalidData.into());
         }
+        let step = DESCRIPTOR + name_size as usize;
+        let mut table = vec![0; step * count as usize];
+        self.0.read_exact_at(&mut table, descriptors.into())?;
         let mut statistics = Statistics::default();
-        let mut descriptor = vec![0; DESCRIPTOR + name_size as usize];
-        let step = descriptor.len() as u64;
-        for index in 0..u64::from(count) {
-            self.0
-                .read_exact_at(&mut descriptor, u64::from(descriptors) + index * step)?;
+        for descriptor in table.chunks(step) {
             let (numbers, name) = descriptor.split_at(DESCRIPTOR);
             let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
             let Some(counter) = statistics.counter(name) else {

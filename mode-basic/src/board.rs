@@ -9,7 +9,7 @@ mod tests;
 use std::sync::Arc;
 
 use thiserror::Error;
-use trivisor_buses::{Board, CharOutput, FitError, Slots, Widths};
+use trivisor_buses::{Board, CharOutput, FitError, MachineEvent, Slots, Widths};
 use trivisor_loader::acpi::{self, Nvdimm, Platform, boot_arch};
 use trivisor_loader::smbios;
 use trivisor_memory::{FileMapping, RamLayout};
@@ -132,9 +132,12 @@ impl Board for BasicBoard {
 
         // Persistent memory, and a page of flush hints an image.
         let nvdimms = place_images(self.ram.end(), &self.pmem).map_err(unfit("pmem"))?;
-        for (nvdimm, mapping) in nvdimms.iter().zip(&self.pmem) {
+        for (index, (nvdimm, mapping)) in nvdimms.iter().zip(self.pmem).enumerate() {
             slots.map(nvdimm.address, mapping.clone());
-            let chip = PmemFlush::new(mapping.clone());
+            // The guest takes what it flushed for stored and cannot be told otherwise.
+            let events = events();
+            let failed = move |_: &_| events.event(MachineEvent::FlushFailed { index });
+            let chip = PmemFlush::with_flush(move || mapping.flush().inspect_err(&failed));
             slots.mmio("pmem", nvdimm.flush_hint, pmem::SIZE, pmem::WIDTHS, chip)?;
         }
 

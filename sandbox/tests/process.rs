@@ -240,7 +240,7 @@ fn standard_descriptors_become_null() {
 
 fn a_truncated_file_ends_the_process() {
     let mut child = fork(|| {
-        exit_on_bus_error(4).unwrap();
+        exit_on_bus_error(4, || ()).unwrap();
         let file = tempfile::tempfile().unwrap();
         file.set_len(4096).unwrap();
         // SAFETY: a new mapping at an address that the kernel picks.

@@ -97,10 +97,9 @@ fn a_shell_two_cpus_a_disk_that_keeps_what_was_written() {
         &["--memory", "256M", "--disk", &disk],
     );
     assert_eq!(vm.shell("nproc"), "1");
-    assert_eq!(
-        vm.shell("mkdir -p /mnt; mount /dev/pmem0 /mnt; cat /mnt/file"),
-        "kept"
-    );
+    // The kernel's own words on mounting may come first.
+    let kept = vm.shell("mkdir -p /mnt; mount /dev/pmem0 /mnt; cat /mnt/file");
+    assert!(kept.ends_with("kept"), "{kept}");
     assert!(
         vm.shell("umount /mnt; echo unmounted")
             .ends_with("unmounted")

@@ -53,8 +53,12 @@ pub(crate) enum End {
     Reset,
     Stopped,
     DebugExit(u32),
-    /// With registers.
-    Crashed(String),
+    Crashed {
+        /// What happened, with registers.
+        report: String,
+        /// The end of the guest's output.
+        last_lines: String,
+    },
     HostFailed(Failure),
 }
 

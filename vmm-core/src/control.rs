@@ -11,7 +11,7 @@ use trivisor_buses::{EventSink, MachineEvent};
 use trivisor_kvm::Kicker;
 
 use crate::crash::CrashCause;
-use crate::outcome::Outcome;
+use crate::outcome::{HostFailure, Outcome};
 
 thread_local! {
     /// Which vCPU this thread runs: events that devices raise are its doing.
@@ -178,7 +178,7 @@ impl Control {
     }
 
     /// A vCPU thread ends; the last one tells who waits.
-    pub(crate) fn thread_ends(&self) {
+    fn thread_ends(&self) {
         let mut state = self.lock();
         state.alive = state.alive.saturating_sub(1);
         let on_end = if state.alive == 0 {
@@ -193,6 +193,17 @@ impl Control {
         }
     }
 
+    /// Waits until no vCPU thread is in the guest or will enter it again. What the threads give back to the
+    /// host after that, nobody has to wait for.
+    pub(crate) fn wait_for_threads(&self) {
+        let alive = |state: &mut State| state.alive > 0;
+        drop(
+            self.changed
+                .wait_while(self.lock(), alive)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
     /// How the run ended. A machine whose threads are gone without a reason was stopped.
     pub(crate) fn take_outcome(&self) -> Outcome {
         match self.lock().ending.take() {
@@ -202,12 +213,28 @@ impl Control {
     }
 }
 
+/// Dropped, it tells that a vCPU's thread has ended, or that it never was.
+pub(crate) struct ThreadEnd(pub(crate) Arc<Control>);
+
+impl Drop for ThreadEnd {
+    fn drop(&mut self) {
+        // A vCPU's thread does not panic; if it did, the others have to end as well.
+        if std::thread::panicking() {
+            self.0.end(Outcome::Stopped);
+        }
+        self.0.thread_ends();
+    }
+}
+
 impl EventSink for Control {
     fn event(&self, event: MachineEvent) {
         match event {
             MachineEvent::PowerOff => self.end(Outcome::PowerOff),
             MachineEvent::Reset => self.end(Outcome::Reset),
             MachineEvent::DebugExit { value } => self.end(Outcome::DebugExit(value)),
+            MachineEvent::FlushFailed { index } => {
+                self.end(Outcome::HostFailed(HostFailure::Flush { index }));
+            }
             MachineEvent::Panicked { events } => self.crash(CrashCause::Panicked { events }),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::Builder;
 
 use thiserror::Error;
 use trivisor_buses::{Board, CharInput, FitError, Fitted, Host, PowerButton, Slots};
@@ -18,7 +18,7 @@ use trivisor_mode_basic::board::BasicBoard;
 use crate::boot;
 use crate::clock::{GuestClock, HostTime};
 use crate::config::{CoreConfig, MachineConfig, Mode};
-use crate::control::Control;
+use crate::control::{Control, ThreadEnd};
 use crate::outcome::Outcome;
 use crate::vcpu_thread::{BusIo, VcpuThread};
 
@@ -89,8 +89,6 @@ pub struct Machine {
     statistics: Vec<StatisticsFile>,
     /// Until the start.
     vcpus: Vec<Vcpu>,
-    /// From the start on.
-    threads: Vec<JoinHandle<()>>,
     /// The last to go: its slots refer to the memory above.
     _vm: Vm,
 }
@@ -190,7 +188,6 @@ impl Machine {
             fitted,
             statistics: Vec::new(),
             vcpus,
-            threads: Vec::new(),
             _vm: vm,
         })
     }
@@ -223,7 +220,13 @@ impl Machine {
             .iter()
             .for_each(|(_, component)| component.start());
         self.clock.start();
-        for vcpu in std::mem::take(&mut self.vcpus) {
+        let vcpus = std::mem::take(&mut self.vcpus);
+        // One for each, before the first one starts: they count also those that never do.
+        let ends: Vec<ThreadEnd> = vcpus
+            .iter()
+            .map(|_| ThreadEnd(self.control.clone()))
+            .collect();
+        for (vcpu, end) in vcpus.into_iter().zip(ends) {
             let index = vcpu.index();
             let thread = VcpuThread {
                 vcpu,
@@ -238,16 +241,13 @@ impl Machine {
             let first_act = first_act.clone();
             let started = Builder::new()
                 .name(format!("vcpu{index}"))
-                .spawn(move || thread.run(&*first_act));
-            match started {
-                Ok(handle) => self.threads.push(handle),
-                Err(source) => {
-                    self.control.end(Outcome::Stopped);
-                    return Err(MachineError::Thread {
-                        vcpu: index,
-                        source,
-                    });
-                }
+                .spawn(move || thread.run(&*first_act, end));
+            if let Err(source) = started {
+                self.control.end(Outcome::Stopped);
+                return Err(MachineError::Thread {
+                    vcpu: index,
+                    source,
+                });
             }
         }
         Ok(())
@@ -308,12 +308,7 @@ impl Machine {
 
     /// Waits for the end of the run and says how it ended.
     pub fn wait(&mut self) -> Outcome {
-        for thread in self.threads.drain(..) {
-            // A vCPU's thread does not panic; if it did, the others have to end as well.
-            if thread.join().is_err() {
-                self.control.end(Outcome::Stopped);
-            }
-        }
+        self.control.wait_for_threads();
         self.control.take_outcome()
     }
 }

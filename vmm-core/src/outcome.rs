@@ -31,6 +31,12 @@ pub enum HostFailure {
         /// Which one, in the order of the configuration.
         index: usize,
     },
+    /// What the guest flushed to persistent memory could not be written to its file's storage.
+    #[error("persistent memory {index} cannot be written to its storage")]
+    Flush {
+        /// Which one, in the order of the configuration.
+        index: usize,
+    },
     /// A vCPU cannot go on.
     #[error("vCPU {vcpu} cannot go on")]
     Vcpu {

@@ -7,7 +7,7 @@ use trivisor_buses::routing::{Memory, Ports, View};
 use trivisor_emulator::EmulateError;
 use trivisor_kvm::{Exit, Io, PhysicalMemory, RunError, Vcpu};
 
-use crate::control::{self, Control};
+use crate::control::{self, Control, ThreadEnd};
 use crate::crash::{CrashCause, CrashReport};
 use crate::outcome::{HostFailure, Outcome};
 
@@ -46,7 +46,7 @@ impl Io for BusIo {
 
 impl VcpuThread {
     /// Runs until the machine's run ends. `first_act` comes before all else.
-    pub(crate) fn run(mut self, first_act: &dyn Fn() -> std::io::Result<()>) {
+    pub(crate) fn run(mut self, first_act: &dyn Fn() -> std::io::Result<()>, end: ThreadEnd) {
         let index = self.vcpu.index();
         control::this_thread_runs(index);
         self.vcpu.enter_thread();
@@ -71,7 +71,8 @@ impl VcpuThread {
             }
         }
         self.report_crash();
-        self.control.thread_ends();
+        // Told before this vCPU's descriptors and mappings go, which takes a while.
+        drop(end);
     }
 
     fn fail(&self, error: RunError) {

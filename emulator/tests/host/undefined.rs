@@ -11,6 +11,7 @@ pub(crate) fn undefined(i: &Instruction, before: &Context) -> u64 {
     match i.mnemonic() {
         N::And | N::Or | N::Xor | N::Test => AF,
         N::Mul | N::Imul => SF | ZF | AF | PF,
+        N::Div | N::Idiv => ARITHMETIC,
         N::Bt | N::Bts | N::Btr | N::Btc => OF | SF | AF | PF,
         N::Bsf | N::Bsr => CF | OF | SF | AF | PF,
         N::Lzcnt | N::Tzcnt => OF | SF | AF | PF,

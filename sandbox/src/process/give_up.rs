@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -12,19 +13,25 @@ use rustix::thread::set_no_new_privs;
 use rustix::time::{ClockId, clock_gettime};
 
 static BUS_ERROR_STATUS: AtomicU8 = AtomicU8::new(0);
+static LAST_ACT: OnceLock<fn()> = OnceLock::new();
 
 extern "C" fn exit_now(_signal: libc::c_int) {
+    if let Some(last_act) = LAST_ACT.get() {
+        last_act();
+    }
     let status = BUS_ERROR_STATUS.load(Ordering::SeqCst);
     // SAFETY: _exit is async-signal-safe and touches no memory.
     unsafe { libc::_exit(status.into()) }
 }
 
-/// From now on a bus error ends the process with `status` and nothing else: a mapped file was truncated,
-/// and there are no bytes to go on with.
+/// From now on a bus error ends the process with `status`: a mapped file was truncated, and there are no
+/// bytes to go on with. `last_act` runs before, in the signal handler, so it may do only what is
+/// async-signal-safe: no allocation, no lock. The first one that is given stays.
 ///
 /// # Errors
 /// When the host refuses the handler.
-pub fn exit_on_bus_error(status: u8) -> io::Result<()> {
+pub fn exit_on_bus_error(status: u8, last_act: fn()) -> io::Result<()> {
+    let _first = LAST_ACT.set(last_act);
     BUS_ERROR_STATUS.store(status, Ordering::SeqCst);
     // SAFETY: all zeros are a valid sigaction.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -63,12 +70,15 @@ pub fn harden() -> io::Result<()> {
     Ok(())
 }
 
+/// malloc keeps one heap for all threads: a heap a thread costs memory and system calls, which only programs
+/// that allocate a lot get back. To be called before the first thread starts.
 #[cfg(target_env = "gnu")]
-fn one_heap() {
+pub fn one_heap() {
     // SAFETY: it sets a number; there is one thread, or malloc's own lock keeps others out.
     // It refuses numbers below 1 only.
     let _accepted = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
 
+/// Other C libraries have one heap.
 #[cfg(not(target_env = "gnu"))]
-fn one_heap() {}
+pub fn one_heap() {}

@@ -9,4 +9,4 @@ mod tests;
 
 pub use descriptors::close_all_but;
 pub use fork::{Child, ExitStatus, fork};
-pub use give_up::{exit_on_bus_error, harden};
+pub use give_up::{exit_on_bus_error, harden, one_heap};

@@ -5,11 +5,13 @@ mod keyboard;
 mod output;
 pub(crate) mod registry;
 mod requests;
+mod runner;
 mod signals;
 mod vm;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -22,7 +24,7 @@ use crate::control::registry::{Call, Registration};
 use crate::control::requests::{Asker, Requests};
 use crate::control::signals::Signals;
 use crate::control::vm::{Over, Vm};
-use crate::failure::{CRASHED, Failure, TIMEOUT};
+use crate::failure::{CRASHED, Failure, HOST, TIMEOUT};
 use crate::plan::{Plan, Sink};
 use crate::protocol::{Counters, End, Report, cpu_time};
 
@@ -40,6 +42,7 @@ struct Ending {
 /// Runs a VM until its end; the exit status.
 pub(crate) fn run(plan: Plan) -> Result<u8, Failure> {
     let started = Instant::now();
+    let plan = Arc::new(plan);
     let (vm, wires) = Vm::start(&plan)?;
     // From here on the VM process makes the machine; what follows happens meanwhile.
     let terminal = match plan.sink {
@@ -57,11 +60,12 @@ pub(crate) fn run(plan: Plan) -> Result<u8, Failure> {
         signals: Signals::catch().map_err(host("handlers of signals"))?,
         registration: Registration::new(&plan.name)?,
         requests: Requests::default(),
-        output: Output::new(&plan.sink, wires.output),
+        output: Output::new(wires.relay),
         keyboard,
         ending: None,
+        abandoned: false,
         vm,
-        plan: &plan,
+        plan,
         _terminal: terminal,
     };
     control.run()
@@ -76,15 +80,17 @@ fn host(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
     }
 }
 
-struct Control<'a> {
-    plan: &'a Plan,
+struct Control {
+    plan: Arc<Plan>,
     started: Instant,
     signals: Signals,
     registration: Registration,
     requests: Requests,
-    output: Output<'a>,
+    output: Output,
     keyboard: Option<Keyboard>,
     ending: Option<Ending>,
+    /// The VM does not end but with this process.
+    abandoned: bool,
     vm: Vm,
     _terminal: Option<RawTerminal>,
 }
@@ -106,7 +112,7 @@ struct Ready {
     stdin: bool,
 }
 
-impl Control<'_> {
+impl Control {
     fn run(mut self) -> Result<u8, Failure> {
         loop {
             let ready = self.poll().map_err(host("poll"))?;
@@ -119,6 +125,9 @@ impl Control<'_> {
                 self.end(128 + signal);
             }
             self.check_time();
+            if self.abandoned {
+                return Ok(self.ending.map_or(HOST, |ending| ending.status));
+            }
             if ready.stdin {
                 self.type_in();
             }
@@ -193,7 +202,7 @@ impl Control<'_> {
         }
         match self.ending {
             // It was told, and did not: its disks may lack the latest writes, which the guest never flushed.
-            Some(_) => self.vm.kill(),
+            Some(_) => self.kill(),
             None => self.end(TIMEOUT),
         }
     }
@@ -201,7 +210,7 @@ impl Control<'_> {
     /// Ends the run with this status; said twice, at once.
     fn end(&mut self, status: u8) {
         if self.ending.is_some() {
-            self.vm.kill();
+            self.kill();
             return;
         }
         self.ending = Some(Ending {
@@ -211,12 +220,15 @@ impl Control<'_> {
         self.requests.ask(Asker::Nobody, Call::Stop, &self.vm);
     }
 
+    fn kill(&mut self) {
+        self.abandoned = !self.vm.kill();
+    }
+
     fn type_in(&mut self) {
         let Some(keyboard) = &mut self.keyboard else {
             return;
         };
-        let output = &mut self.output;
-        for wish in keyboard.read(&mut |text| output.show(text)) {
+        for wish in keyboard.read(&mut |text| Output::show(text)) {
             match wish {
                 Wish::End => self.end(0),
                 Wish::Call(call) => self.requests.ask(Asker::Monitor, call, &self.vm),
@@ -232,8 +244,8 @@ impl Control<'_> {
                 None
             }
             Ok(Some(Report::Answer(answer))) => {
-                let facts = || self.vm.info(self.plan, self.started);
-                if let Some(paused) = self.requests.answered(answer, facts, &mut self.output) {
+                let facts = || self.vm.info(&self.plan, self.started);
+                if let Some(paused) = self.requests.answered(answer, facts) {
                     self.vm.set_paused(paused);
                 }
                 None
@@ -256,15 +268,15 @@ impl Control<'_> {
                 return Err(failure);
             }
             Over::Lost if self.ending.is_some() => (End::Stopped, Counters::default()),
-            Over::Lost => return Err(self.vm.autopsy(self.plan)),
+            Over::Lost => return Err(self.vm.autopsy(&self.plan)),
             Over::Ended(end, counters) => (end, counters),
         };
         self.vm.wait();
         self.write_metrics(counters);
         if end == End::Reset && self.plan.reboot && self.ending.is_none() {
-            let (vm, wires) = Vm::start(self.plan)?;
+            let (vm, wires) = Vm::start(&self.plan)?;
             self.vm = vm;
-            self.output.connect(wires.output);
+            self.output = Output::new(wires.relay);
             if let (Some(keyboard), Some(input)) = (&mut self.keyboard, wires.input) {
                 keyboard.connect(input);
             }
@@ -273,7 +285,7 @@ impl Control<'_> {
         let status = match end {
             // A host's refusal is told even when the run was to end anyway: something may be lost.
             End::HostFailed(failure) => return Err(failure),
-            End::Crashed(_) | End::DebugExit(_) | End::PowerOff | End::Reset | End::Stopped
+            End::Crashed { .. } | End::DebugExit(_) | End::PowerOff | End::Reset | End::Stopped
                 if self.ending.is_some() =>
             {
                 self.ending.map_or(0, |ending| ending.status)
@@ -281,8 +293,12 @@ impl Control<'_> {
             End::PowerOff | End::Reset | End::Stopped => 0,
             // The low byte of what isa-debug-exit of QEMU gives.
             End::DebugExit(value) => u8::try_from((value << 1 | 1) & 0xff).unwrap_or(u8::MAX),
-            End::Crashed(report) => {
-                let what = format!("the guest crashed\n{report}{}", self.output.last_lines());
+            End::Crashed { report, last_lines } => {
+                let mut what = format!("the guest crashed\n{report}");
+                // On a terminal the user has just seen them.
+                if !last_lines.is_empty() && !io::stdout().is_terminal() {
+                    what += &format!("\nits last lines:\n{last_lines}");
+                }
                 let advice = "look at the guest's last lines and at rip";
                 return Err(Failure {
                     status: CRASHED,

@@ -1,7 +1,7 @@
 //! Running VMs are sockets under `$XDG_RUNTIME_DIR/trivisor/NAME/`: there is no daemon.
 
 use std::fs::{self, DirBuilder};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -80,11 +80,18 @@ impl Registration {
                 "set XDG_RUNTIME_DIR to a folder that this user may write",
             )
         };
-        let create = |folder: &PathBuf| {
-            let mut builder = DirBuilder::new();
-            builder.recursive(true).mode(0o700).create(folder)
+        let create = |folder: &PathBuf| DirBuilder::new().mode(0o700).create(folder);
+        let created = match create(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(&all)
+                    .map_err(failed)?;
+                create(&folder)
+            }
+            created => created,
         };
-        create(&all).map_err(failed)?;
         // A folder in a place that all may write could be somebody else's.
         let owner = fs::metadata(&all).map_err(failed)?.uid();
         if owner != rustix::process::geteuid().as_raw() {
@@ -93,16 +100,21 @@ impl Registration {
                 "set XDG_RUNTIME_DIR to a folder of this user's own",
             ));
         }
-        create(&folder).map_err(failed)?;
         let socket = folder.join(SOCKET);
-        if UnixStream::connect(&socket).is_ok() {
-            return Err(Failure::usage(
-                format!("a VM with the name {name:?} is running"),
-                "choose another with --name, or stop it with `trivisor stop`",
-            ));
+        match created {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if UnixStream::connect(&socket).is_ok() {
+                    return Err(Failure::usage(
+                        format!("a VM with the name {name:?} is running"),
+                        "choose another with --name, or stop it with `trivisor stop`",
+                    ));
+                }
+                // Left behind by a VM that was killed; an error shows when the name is bound.
+                let _stale = fs::remove_file(&socket);
+            }
+            Err(error) => return Err(failed(error)),
         }
-        // Left behind by a VM that was killed; an error shows when the name is bound.
-        let _stale = fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         Ok(Self { folder, listener })

@@ -20,19 +20,17 @@ pub(crate) enum Asker {
 }
 
 impl Asker {
-    fn tell(&self, reply: &Reply, output: Option<&mut Output<'_>>) {
+    fn tell(&self, reply: &Reply) {
         match self {
             // A client that has gone does not care.
             Self::Client(client) => drop(registry::write_reply(client, reply)),
             Self::Monitor => {
-                if let Some(output) = output {
-                    let text = match reply {
-                        Reply::Done => "done".into(),
-                        Reply::Refused(why) => why.clone(),
-                        Reply::Info(info) => crate::verbs::show_info(info).replace('\n', "\r\n"),
-                    };
-                    output.show(&format!("\r{text}\r\n(trivisor) "));
-                }
+                let text = match reply {
+                    Reply::Done => "done".into(),
+                    Reply::Refused(why) => why.clone(),
+                    Reply::Info(info) => crate::verbs::show_info(info).replace('\n', "\r\n"),
+                };
+                Output::show(&format!("\r{text}\r\n(trivisor) "));
             }
             Self::Nobody => {}
         }
@@ -65,24 +63,19 @@ impl Requests {
         };
         match vm.channel().send(&request) {
             Ok(()) => self.0.push_back((asker, call)),
-            Err(_) => asker.tell(&Reply::Refused("the VM has ended".into()), None),
+            Err(_) => asker.tell(&Reply::Refused("the VM has ended".into())),
         }
     }
 
     /// The oldest request is answered; `Some` when the VM is now paused, or goes on.
-    pub(crate) fn answered(
-        &mut self,
-        answer: Answer,
-        info: impl FnOnce() -> Info,
-        output: &mut Output<'_>,
-    ) -> Option<bool> {
+    pub(crate) fn answered(&mut self, answer: Answer, info: impl FnOnce() -> Info) -> Option<bool> {
         let (asker, call) = self.0.pop_front()?;
         let reply = match answer {
             Answer::Done => Reply::Done,
             Answer::Absent => Reply::Refused("this machine has no power button".into()),
             Answer::Counters(counters) => Reply::Info(Box::new(Info { counters, ..info() })),
         };
-        asker.tell(&reply, Some(output));
+        asker.tell(&reply);
         match call {
             Call::Pause => Some(true),
             Call::Resume => Some(false),
@@ -98,7 +91,7 @@ impl Requests {
                 Call::Stop => Reply::Done,
                 _ => Reply::Refused(why.into()),
             };
-            asker.tell(&reply, None);
+            asker.tell(&reply);
         }
     }
 }

@@ -1,16 +1,18 @@
 //! The VM process as the control process sees it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::pipe::PipeFlags;
-use trivisor_sandbox::process::{self, Child, ExitStatus};
 
+use crate::control::output::Ends;
 use crate::control::registry::Info;
+use crate::control::runner::Runner;
 use crate::failure::Failure;
-use crate::plan::{Plan, Sink};
+use crate::plan::Plan;
 use crate::protocol::{Channel, Counters, End};
-use crate::vm_process::{self, BUS_ERROR, ConsolePipes};
+use crate::vm_process::ConsolePipes;
 
 /// How a run came to its end.
 #[derive(Debug)]
@@ -26,8 +28,10 @@ pub(crate) enum Over {
 /// The control process's ends of the console's pipes.
 #[derive(Debug)]
 pub(crate) struct Wires {
+    /// Bytes for the guest.
     pub(crate) input: Option<OwnedFd>,
-    pub(crate) output: Option<OwnedFd>,
+    /// Bytes from the guest, where they are relayed.
+    pub(crate) relay: Option<OwnedFd>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,14 +44,14 @@ enum State {
 /// A VM process.
 #[derive(Debug)]
 pub(crate) struct Vm {
-    child: Child,
+    runner: Runner,
     channel: Channel,
     state: State,
 }
 
 impl Vm {
-    /// Forks it.
-    pub(crate) fn start(plan: &Plan) -> Result<(Self, Wires), Failure> {
+    /// Starts it.
+    pub(crate) fn start(plan: &Arc<Plan>) -> Result<(Self, Wires), Failure> {
         let refused = |error: std::io::Error| {
             Failure::host(
                 format!("the host refused a VM process: {error}"),
@@ -58,32 +62,28 @@ impl Vm {
         let mut pipes = None;
         let mut wires = Wires {
             input: None,
-            output: None,
+            relay: None,
         };
-        if !matches!(plan.sink, Sink::None) {
+        if let Some(ends) = Ends::new(&plan.sink).map_err(refused)? {
             let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
-            let pipe = || rustix::pipe::pipe_with(flags).map_err(|error| refused(error.into()));
-            let (guest_input, input) = pipe()?;
-            let (output, guest_output) = pipe()?;
+            let (input, ours) =
+                rustix::pipe::pipe_with(flags).map_err(|error| refused(error.into()))?;
             pipes = Some(ConsolePipes {
-                input: guest_input,
-                output: guest_output,
+                input,
+                output: ends.guest,
             });
             wires = Wires {
-                input: Some(input),
-                output: Some(output),
+                input: Some(ours),
+                relay: ends.relay,
             };
         }
-        let child =
-            process::fork(move || vm_process::enter(plan, &theirs, pipes)).map_err(refused)?;
-        Ok((
-            Self {
-                child,
-                channel,
-                state: State::Starting,
-            },
-            wires,
-        ))
+        let runner = Runner::start(plan, theirs, pipes).map_err(refused)?;
+        let vm = Self {
+            runner,
+            channel,
+            state: State::Starting,
+        };
+        Ok((vm, wires))
     }
 
     pub(crate) const fn channel(&self) -> &Channel {
@@ -108,7 +108,7 @@ impl Vm {
         Info {
             name: plan.name.clone(),
             pid: std::process::id(),
-            vm_pid: u32::try_from(self.child.pid()).unwrap_or_default(),
+            vm_pid: self.runner.pid(),
             mode: "basic".into(),
             state: match self.state {
                 State::Starting => "starting",
@@ -124,54 +124,18 @@ impl Vm {
         }
     }
 
-    /// Ends it at once.
-    pub(crate) fn kill(&self) {
-        // It may have gone by itself.
-        let _gone = self.child.kill();
+    /// Ends it at once; false when only the end of this process does that.
+    pub(crate) fn kill(&self) -> bool {
+        self.runner.kill()
     }
 
     /// Waits until it has gone, and its locks with it.
     pub(crate) fn wait(&mut self) {
-        // Its status says nothing more: it has told its end.
-        let _status = self.child.wait();
+        self.runner.wait();
     }
 
     /// Why it has gone without a word.
     pub(crate) fn autopsy(&mut self, plan: &Plan) -> Failure {
-        // Whatever it still does, it does not speak our protocol any more.
-        self.kill_if_alive();
-        match self.child.wait() {
-            Ok(ExitStatus::Exited(BUS_ERROR)) => vm_process::truncated(plan, None),
-            Ok(ExitStatus::Signaled(signal)) if signal == signal_hook::consts::SIGSYS => {
-                Failure::host(
-                    "the VM process made a system call that its jail forbids, and was killed",
-                    "the guest may have attacked it; if it is a Linux of yours, please report this. --sandbox off runs without a jail",
-                )
-            }
-            Ok(ExitStatus::Signaled(signal)) => Failure::host(
-                format!("the VM process was killed by signal {signal}"),
-                "see the host's kernel log (dmesg); out of memory?",
-            ),
-            Ok(ExitStatus::Exited(status)) => Failure::host(
-                format!("the VM process ended with status {status} and without a word"),
-                "please report this with the messages above",
-            ),
-            Err(error) => Failure::host(format!("the VM process is lost: {error}"), ""),
-        }
-    }
-
-    /// A process that closed its channel is about to go; one that talks nonsense is not.
-    fn kill_if_alive(&self) {
-        let mut fds = [rustix::event::PollFd::from_borrowed_fd(
-            self.child.as_fd(),
-            rustix::event::PollFlags::IN,
-        )];
-        let second = rustix::event::Timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
-        };
-        if rustix::event::poll(&mut fds, Some(&second)) == Ok(0) {
-            self.kill();
-        }
+        self.runner.autopsy(plan)
     }
 }

@@ -72,8 +72,8 @@ impl Runner {
         }
         let machines = selection == Selection::Machines;
         if !self.nextest {
-            // The tests of one crate: Cargo's own runner knows no other choice that keeps what is built.
-            let mut test = cargo(&["test", "--all-targets", "--no-fail-fast"]);
+            // Not the benches: their harness knows other arguments.
+            let mut test = cargo(&["test", "--tests", "--no-fail-fast"]);
             if machines {
                 test.args(["--package", MACHINES]);
             } else {

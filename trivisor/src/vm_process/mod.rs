@@ -1,6 +1,9 @@
 //! The VM process: gets descriptors, never paths; makes the machine, jails itself, runs the guest, and tells
 //! the control process how it went. Its main thread serves console and requests while vCPU threads run.
 
+pub(crate) mod explain;
+mod tail;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -11,16 +14,13 @@ use trivisor_kvm::Kvm;
 use trivisor_memory::{Backing, FileMapping};
 use trivisor_sandbox::process;
 use trivisor_sandbox::seccomp::{Filter, Role};
-use trivisor_vmm_core::{
-    BootConfig, HostFailure, Machine, MachineConfig, MachineError, Mode, Outcome,
-};
+use trivisor_vmm_core::{BootConfig, Machine, MachineConfig, Mode, Outcome};
 
+use self::explain::{explain_host, explain_machine, host_refused, jail_failure};
+use self::tail::{Tail, Tee};
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
 use crate::protocol::{Answer, Channel, Counters, End, Report, Request, cpu_time};
-
-/// Exit status of a VM process that touched a page of an image that is not there any more.
-pub(crate) const BUS_ERROR: u8 = 77;
 
 /// The VM process's ends of the console's pipes.
 pub(crate) struct ConsolePipes {
@@ -30,14 +30,57 @@ pub(crate) struct ConsolePipes {
     pub(crate) output: OwnedFd,
 }
 
-/// The whole life of a VM process; its exit status says only whether it could tell its end.
-pub(crate) fn enter(plan: &Plan, channel: &Channel, pipes: Option<ConsolePipes>) -> u8 {
-    let own = isolate(plan, channel, pipes.as_ref());
-    let end = match own.map_err(host_refused("a process group")) {
-        Ok(()) => run(plan, channel, pipes),
-        Err(failure) => Report::Failed(failure),
+/// The whole life of a VM process; its exit status says only whether it could tell its end. A bus error ends
+/// it with `bus_error`.
+pub(crate) fn enter_process(
+    plan: &Plan,
+    channel: &Channel,
+    pipes: Option<ConsolePipes>,
+    bus_error: u8,
+) -> u8 {
+    let prepare = || {
+        isolate(plan, channel, pipes.as_ref()).map_err(host_refused("a process group"))?;
+        process::exit_on_bus_error(bus_error, || ())
+            .map_err(host_refused("a handler of bus errors"))
     };
+    let (process, end) = match prepare() {
+        Ok(()) => live(plan, channel, pipes),
+        Err(failure) => (None, Report::Failed(failure)),
+    };
+    // The kernel takes all of it back at exit, sooner than we could.
+    std::mem::forget(process);
     u8::from(channel.send(&end).is_err())
+}
+
+/// The same on a thread of the control process.
+pub(crate) fn enter_thread(plan: &Plan, channel: &Channel, pipes: Option<ConsolePipes>) {
+    let (process, end) = live(plan, channel, pipes);
+    if plan.reboot {
+        // The next machine may need its memory.
+        drop(process);
+        let _gone = channel.send(&end);
+    } else {
+        // Told first: the control process clears up meanwhile.
+        let _gone = channel.send(&end);
+        drop(process);
+    }
+}
+
+/// From the machine's making to its end. The machine is still there: to take it down takes a while.
+fn live<'a>(
+    plan: &'a Plan,
+    channel: &'a Channel,
+    pipes: Option<ConsolePipes>,
+) -> (Option<VmProcess<'a>>, Report) {
+    let mut process = match VmProcess::start(plan, channel, pipes) {
+        Ok(process) => process,
+        Err(failure) => return (None, Report::Failed(failure)),
+    };
+    let end = match process.serve() {
+        Ok(()) => process.end(),
+        Err(error) => lost(&error),
+    };
+    (Some(process), end)
 }
 
 /// Leaves the terminal's process group, so that its keys do not reach us, and everything open that is not
@@ -64,16 +107,6 @@ fn isolate(plan: &Plan, channel: &Channel, pipes: Option<&ConsolePipes>) -> io::
     process::close_all_but(&keep)
 }
 
-fn run(plan: &Plan, channel: &Channel, pipes: Option<ConsolePipes>) -> Report {
-    match VmProcess::start(plan, channel, pipes) {
-        Ok(mut process) => match process.serve() {
-            Ok(()) => process.end(),
-            Err(error) => lost(&error),
-        },
-        Err(failure) => Report::Failed(failure),
-    }
-}
-
 /// The event loop broke down: the host's fault.
 fn lost(error: &io::Error) -> Report {
     let failure = Failure::host(
@@ -92,6 +125,7 @@ struct VmProcess<'a> {
     machine: Machine,
     pmem: Vec<Arc<FileMapping>>,
     console: Option<ConsolePump>,
+    tail: Tail,
     /// Readable when the last vCPU thread has ended.
     ended: Arc<OwnedFd>,
 }
@@ -102,11 +136,15 @@ impl<'a> VmProcess<'a> {
         channel: &'a Channel,
         pipes: Option<ConsolePipes>,
     ) -> Result<Self, Failure> {
-        process::exit_on_bus_error(BUS_ERROR).map_err(host_refused("a handler of bus errors"))?;
+        let tail = Tail::default();
         let (serial, wires) = match pipes {
             Some(pipes) => {
                 let (output, watch) =
                     console::output(pipes.output).map_err(host_refused("the console's pipe"))?;
+                let output = Tee {
+                    output,
+                    tail: tail.clone(),
+                };
                 (Some(Box::new(output) as Box<_>), Some((pipes.input, watch)))
             }
             None => (None, None),
@@ -136,7 +174,8 @@ impl<'a> VmProcess<'a> {
             debug_exit: plan.debug_exit,
             generation_id: random()?,
         };
-        let machine = Machine::new(&kvm, config).map_err(|error| explain(&error, plan, &kvm))?;
+        let machine =
+            Machine::new(&kvm, config).map_err(|error| explain_machine(&error, plan, &kvm))?;
         let console = match (wires, machine.console()) {
             (Some((input, watch)), Some(device)) => {
                 let pump = ConsolePump::new(input, watch, device);
@@ -152,6 +191,7 @@ impl<'a> VmProcess<'a> {
             machine,
             pmem,
             console,
+            tail,
             ended: Arc::new(ended),
         };
         process.run_guest()?;
@@ -282,13 +322,20 @@ impl<'a> VmProcess<'a> {
     fn end(&mut self) -> Report {
         let outcome = self.machine.wait();
         self.drain_console();
-        let counters = self.counters();
+        // They cost system calls, which a short run feels.
+        let counters = match self.plan.metrics {
+            Some(_) => self.counters(),
+            None => Counters::default(),
+        };
         let mut end = match outcome {
             Outcome::PowerOff => End::PowerOff,
             Outcome::Reset => End::Reset,
             Outcome::Stopped => End::Stopped,
             Outcome::DebugExit(value) => End::DebugExit(value),
-            Outcome::Crashed(report) => End::Crashed(report.to_string()),
+            Outcome::Crashed(report) => End::Crashed {
+                report: report.to_string(),
+                last_lines: self.tail.text(),
+            },
             Outcome::HostFailed(failure) => End::HostFailed(explain_host(&failure, self.plan)),
         };
         for (disk, mapping) in self.plan.disks.iter().zip(&self.pmem) {
@@ -332,75 +379,4 @@ fn random<const N: usize>() -> Result<[u8; N], Failure> {
         )),
         Err(error) => Err(host_refused("random numbers")(error.into())),
     }
-}
-
-fn host_refused(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
-    move |error| {
-        Failure::host(
-            format!("the host refused {what}: {error}"),
-            "see `trivisor check`",
-        )
-    }
-}
-
-fn jail_failure(error: &dyn std::error::Error) -> Failure {
-    Failure::host(
-        format!("the VM process cannot be jailed: {}", chain(error)),
-        "see `trivisor check`; --sandbox off runs without a jail",
-    )
-}
-
-/// What the user can do about a machine that cannot be made.
-fn explain(error: &MachineError, plan: &Plan, kvm: &Kvm) -> Failure {
-    let what = chain(error);
-    match error {
-        MachineError::Cpus { .. } => Failure::usage(what, "choose another number with --cpus"),
-        MachineError::Ram(
-            trivisor_memory::RamError::TooSmall { .. }
-            | trivisor_memory::RamError::Unaligned { .. },
-        ) => Failure::usage(what, "choose another size with --memory"),
-        MachineError::Ram(_) => Failure::host(
-            what,
-            "choose a smaller --memory, or free some of the host's",
-        ),
-        MachineError::Load(_) => Failure::usage(
-            format!("{}: {what}", plan.kernel_path.display()),
-            "--kernel takes an ELF vmlinux, a bzImage, a PVH or a multiboot image for x86, with --memory to hold it",
-        ),
-        MachineError::Board(_) | MachineError::Table { .. } => {
-            Failure::usage(what, "give the machine more memory or fewer disks")
-        }
-        MachineError::Vm(_) | MachineError::Thread { .. } => {
-            // Asked late: a start that succeeds does not pay for the questions.
-            let missing = kvm.check_capabilities().err();
-            let what = missing.map_or(what, |missing| missing.to_string());
-            Failure::host(what, "see `trivisor check`")
-        }
-    }
-}
-
-fn explain_host(failure: &HostFailure, plan: &Plan) -> Failure {
-    match failure {
-        HostFailure::ImageTruncated { index } => truncated(plan, Some(*index)),
-        HostFailure::Vcpu { .. } => {
-            Failure::host(chain(failure), "see the host's kernel log (dmesg)")
-        }
-        HostFailure::Jail { .. } => Failure::host(
-            chain(failure),
-            "see `trivisor check`; --sandbox off runs without a jail",
-        ),
-    }
-}
-
-/// An image became shorter while the guest had it.
-pub(crate) fn truncated(plan: &Plan, index: Option<usize>) -> Failure {
-    let disk = index.and_then(|index| plan.disks.get(index));
-    let name = disk.map_or_else(
-        || "a disk image".into(),
-        |disk| disk.path.display().to_string(),
-    );
-    Failure::host(
-        format!("{name} was truncated while the guest was using it"),
-        "restore it from a copy; nothing else may change an image while a VM has it",
-    )
 }

@@ -1,0 +1,98 @@
+//! What the user can do about a VM that does not start, or does not go on.
+
+use std::io;
+
+use trivisor_kvm::Kvm;
+use trivisor_vmm_core::{HostFailure, MachineError};
+
+use crate::failure::{Failure, chain};
+use crate::plan::Plan;
+
+/// A step of the VM process that the host refused.
+pub(super) fn host_refused(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
+    move |error| {
+        Failure::host(
+            format!("the host refused {what}: {error}"),
+            "see `trivisor check`",
+        )
+    }
+}
+
+pub(super) fn jail_failure(error: &dyn std::error::Error) -> Failure {
+    Failure::host(
+        format!("the VM process cannot be jailed: {}", chain(error)),
+        "see `trivisor check`; --sandbox off runs without a jail",
+    )
+}
+
+/// What the user can do about a machine that cannot be made.
+pub(super) fn explain_machine(error: &MachineError, plan: &Plan, kvm: &Kvm) -> Failure {
+    let what = chain(error);
+    match error {
+        MachineError::Cpus { .. } => Failure::usage(what, "choose another number with --cpus"),
+        MachineError::Ram(
+            trivisor_memory::RamError::TooSmall { .. }
+            | trivisor_memory::RamError::Unaligned { .. },
+        ) => Failure::usage(what, "choose another size with --memory"),
+        MachineError::Ram(_) => Failure::host(
+            what,
+            "choose a smaller --memory, or free some of the host's",
+        ),
+        MachineError::Load(_) => Failure::usage(
+            format!("{}: {what}", plan.kernel_path.display()),
+            "--kernel takes an ELF vmlinux, a bzImage, a PVH or a multiboot image for x86, with --memory to hold it",
+        ),
+        MachineError::Board(_) | MachineError::Table { .. } => {
+            Failure::usage(what, "give the machine more memory or fewer disks")
+        }
+        MachineError::Vm(_) | MachineError::Thread { .. } => {
+            // Asked late: a start that succeeds does not pay for the questions.
+            let missing = kvm.check_capabilities().err();
+            let what = missing.map_or(what, |missing| missing.to_string());
+            Failure::host(what, "see `trivisor check`")
+        }
+    }
+}
+
+pub(super) fn explain_host(failure: &HostFailure, plan: &Plan) -> Failure {
+    match failure {
+        HostFailure::ImageTruncated { index } => truncated(plan, Some(*index)),
+        HostFailure::Flush { index } => {
+            let disk = plan.disks.get(*index);
+            let name = disk.map_or_else(String::new, |disk| disk.path.display().to_string());
+            Failure::host(
+                format!("{name} cannot be written to its storage"),
+                "look at the storage behind it; the guest's last writes may be lost",
+            )
+        }
+        HostFailure::Vcpu { .. } => {
+            Failure::host(chain(failure), "see the host's kernel log (dmesg)")
+        }
+        HostFailure::Jail { .. } => Failure::host(
+            chain(failure),
+            "see `trivisor check`; --sandbox off runs without a jail",
+        ),
+    }
+}
+
+/// The last act of a process that is a control process, too, when an image became shorter: in a signal handler.
+pub(crate) fn image_gone() {
+    trivisor_backends::terminal::restore_all();
+    let text = b"trivisor: a disk image was truncated while the guest was using it\n  \
+        restore it from a copy; nothing else may change an image while a VM has it\n";
+    // Nobody is left to hear of an error.
+    let _lost = rustix::io::write(rustix::stdio::stderr(), text);
+}
+
+/// An image became shorter while the guest had it.
+pub(crate) fn truncated(plan: &Plan, index: Option<usize>) -> Failure {
+    let disk = index.and_then(|index| plan.disks.get(index));
+    let name = disk.map_or_else(
+        || "a disk image".into(),
+        |disk| disk.path.display().to_string(),
+    );
+    Failure::host(
+        format!("{name} was truncated while the guest was using it"),
+        "restore it from a copy; nothing else may change an image while a VM has it",
+    )
+}
