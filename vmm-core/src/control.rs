@@ -92,11 +92,11 @@ impl Control {
         drop(state);
         self.changed.notify_all();
         if wish != Wish::Run {
-            self.kickers
-                .get()
-                .into_iter()
-                .flatten()
-                .for_each(|kicker| kicker.kick());
+            // The calling thread, if it runs a vCPU, is out of the guest.
+            let me = VCPU.get().map(usize::from);
+            let all = self.kickers.get().into_iter().flatten().enumerate();
+            all.filter(|(index, _)| Some(*index) != me)
+                .for_each(|(_, kicker)| kicker.kick());
         }
     }
 
