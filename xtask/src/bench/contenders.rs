@@ -32,17 +32,21 @@ pub(super) struct Contender {
 impl Contender {
     /// The command that starts the guest, which greets and resets.
     pub(super) fn command(&self) -> Result<Command> {
-        self.with_input(Command::new(&self.program))
+        self.complete(Command::new(&self.program), "")
     }
 
     /// The same under another program, which takes it behind `--`.
     pub(super) fn command_under(&self, mut outer: Command) -> Result<Command> {
         outer.arg("--").arg(&self.program);
-        self.with_input(outer)
+        self.complete(outer, "")
     }
 
-    fn with_input(&self, mut command: Command) -> Result<Command> {
+    /// Without a script, the guest lives its shortest life: a VMM's own command line must not count as one.
+    fn complete(&self, mut command: Command, script: &str) -> Result<Command> {
         command.args(&self.arguments);
+        if let Some(flag) = self.command_line {
+            command.args([flag, script]);
+        }
         command.stdin(if self.terminal {
             Stdio::from(terminal()?)
         } else {
@@ -53,12 +57,11 @@ impl Contender {
 
     /// The command that starts the guest, which greets and waits.
     pub(super) fn waiting(&self) -> Result<Option<Command>> {
-        let Some(flag) = self.command_line else {
+        if self.command_line.is_none() {
             return Ok(None);
-        };
-        let mut command = self.command()?;
-        command.args([flag, "wait=1 halt"]);
-        Ok(Some(command))
+        }
+        self.complete(Command::new(&self.program), "wait=1 halt")
+            .map(Some)
     }
 }
 
