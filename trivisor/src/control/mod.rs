@@ -9,7 +9,7 @@ mod runner;
 mod signals;
 mod vm;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -311,17 +311,22 @@ impl Control {
     }
 
     fn write_metrics(&self, counters: Counters) {
+        let Some(mut file) = self.plan.metrics.as_ref() else {
+            return;
+        };
+        // On a thread, the VM's time is a part of this process's.
+        let vm = if self.plan.jailed { counters.cpu_ns } else { 0 };
         let metrics = Metrics {
-            cpu_ns: counters.cpu_ns + cpu_time(),
+            cpu_ns: vm + cpu_time(),
             counters,
         };
-        if let Some(mut file) = self.plan.metrics.as_ref()
-            && let Ok(mut line) = serde_json::to_vec(&metrics)
-        {
+        let written = serde_json::to_vec(&metrics).map_err(io::Error::from);
+        let written = written.and_then(|mut line| {
             line.push(b'\n');
-            if let Err(error) = io::Write::write_all(&mut file, &line) {
-                eprintln!("trivisor: the metrics cannot be written: {error}");
-            }
+            file.write_all(&line)
+        });
+        if let Err(error) = written {
+            eprintln!("trivisor: the metrics cannot be written: {error}");
         }
     }
 }

@@ -18,7 +18,7 @@ Each VMM boots the bare-metal guest with one processor, 256 MiB and a serial por
 greeting and resets through the keyboard controller; it is so small that what is measured is the VMM and KVM.
 
 - **floor** is `kvm/examples/floor.rs`: the fewest ioctls that start this guest, in one process, without a check.
-- **trivisor** is `trivisor run --mode basic`, with its jail and without. It is two processes.
+- **trivisor** is `trivisor run --mode basic`, with its jail, which takes two processes, and without, in one.
 - **alioth** is `alioth-cli` from crates.io, **QEMU** is Debian's, with `-nodefaults`; QEMU boots through its firmware.
 
 All take turns within a round, and who begins changes from round to round, so that a busy host hits all alike. Times count from
