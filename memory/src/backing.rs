@@ -104,6 +104,12 @@ pub(crate) fn map(
     } else {
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS
     };
+    // Huge pages are set aside now: a host that has none left would end the process at their first use.
+    let reserve = if huge.is_some() {
+        0
+    } else {
+        libc::MAP_NORESERVE
+    };
     let huge = if file.is_some() {
         0
     } else {
@@ -114,7 +120,7 @@ pub(crate) fn map(
         file_offset,
         size,
         libc::PROT_READ | libc::PROT_WRITE,
-        share | huge | libc::MAP_NORESERVE,
+        share | huge | reserve,
     )
     .map_err(|source| RamError::Map { range, source })
 }

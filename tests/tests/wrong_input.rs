@@ -105,6 +105,12 @@ fn processors_and_memory() {
     with_kernel(&["--memory", "1048577"], 2, "no multiple of the page");
     with_kernel(&["--memory", "100T"], 4, "more than the");
     with_kernel(&["--memory", "256M,hugepages=3M"], 2, "2M and 1G");
+    // More huge pages than this host has set aside, whatever that is.
+    let free =
+        std::fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages");
+    let free: u64 = free.map_or(0, |text| text.trim().parse().unwrap());
+    let memory = format!("{}G,hugepages=1G", free + 1);
+    with_kernel(&["--memory", &memory], 4, "huge pages");
 }
 
 #[test]

@@ -12,5 +12,5 @@ mod vcpu_thread;
 
 pub use config::{BootConfig, CoreConfig, MachineConfig, Mode};
 pub use crash::{CrashCause, CrashReport};
-pub use machine::{MAX_VCPUS, Machine, MachineError, Statistics};
+pub use machine::{FirstAct, FirstVcpu, MAX_VCPUS, Machine, MachineError, Statistics};
 pub use outcome::{HostFailure, Outcome};

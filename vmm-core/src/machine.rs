@@ -59,6 +59,9 @@ pub enum MachineError {
     /// The kernel cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// Started a second time.
+    #[error("a machine is started once")]
+    Started,
     /// No thread for a vCPU.
     #[error("no thread for vCPU {vcpu}")]
     Thread {
@@ -78,6 +81,30 @@ pub struct Statistics {
     pub unclaimed_ports: u64,
     /// Memory accesses that neither RAM nor a device claimed.
     pub unclaimed_mmio: u64,
+}
+
+/// What each vCPU's thread does before anything else.
+pub type FirstAct = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
+
+/// A vCPU that waits for a thread.
+pub struct FirstVcpu {
+    // Dropped in this order: who waits is told before the vCPU's descriptors and mappings go.
+    end: ThreadEnd,
+    first_act: FirstAct,
+    thread: VcpuThread,
+}
+
+impl std::fmt::Debug for FirstVcpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FirstVcpu").finish_non_exhaustive()
+    }
+}
+
+impl FirstVcpu {
+    /// Runs it on the calling thread until the machine's run is over.
+    pub fn run(self) {
+        self.thread.run(&*self.first_act, self.end);
+    }
 }
 
 /// A machine.
@@ -199,9 +226,23 @@ impl Machine {
     /// When the host gives no thread; those that were started end.
     pub fn start(
         &mut self,
-        first_act: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
+        first_act: FirstAct,
         on_end: Box<dyn FnOnce() + Send>,
     ) -> Result<(), MachineError> {
+        let first = self.start_but_first(first_act, on_end)?;
+        self.spawn(0, move || first.run())
+    }
+
+    /// The same, but that vCPU 0 is left to the caller: the guest's first instruction does not wait for a
+    /// thread to come to life.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_but_first(
+        &mut self,
+        first_act: FirstAct,
+        on_end: Box<dyn FnOnce() + Send>,
+    ) -> Result<FirstVcpu, MachineError> {
         install_kick_handler()?;
         // A KVM without counters reports none; the machine runs all the same.
         self.statistics = self
@@ -221,14 +262,12 @@ impl Machine {
             .for_each(|(_, component)| component.start());
         self.clock.start();
         let vcpus = std::mem::take(&mut self.vcpus);
-        // One for each, before the first one starts: they count also those that never do.
-        let ends: Vec<ThreadEnd> = vcpus
-            .iter()
-            .map(|_| ThreadEnd(self.control.clone()))
-            .collect();
-        for (vcpu, end) in vcpus.into_iter().zip(ends) {
-            let index = vcpu.index();
-            let thread = VcpuThread {
+        // All of them before the first one starts: each counts as running until it is dropped, also one that
+        // never runs.
+        let mut ready = vcpus.into_iter().map(|vcpu| FirstVcpu {
+            end: ThreadEnd(self.control.clone()),
+            first_act: first_act.clone(),
+            thread: VcpuThread {
                 vcpu,
                 io: BusIo {
                     ports: self.fitted.ports.view(),
@@ -237,20 +276,23 @@ impl Machine {
                 memory: self.memory.clone(),
                 eoi: self.fitted.eoi.clone(),
                 control: self.control.clone(),
-            };
-            let first_act = first_act.clone();
-            let started = Builder::new()
-                .name(format!("vcpu{index}"))
-                .spawn(move || thread.run(&*first_act, end));
-            if let Err(source) = started {
-                self.control.end(Outcome::Stopped);
-                return Err(MachineError::Thread {
-                    vcpu: index,
-                    source,
-                });
-            }
+            },
+        });
+        let first = ready.next().ok_or(MachineError::Started)?;
+        let others: Vec<FirstVcpu> = ready.collect();
+        for other in others {
+            self.spawn(other.thread.vcpu.index(), move || other.run())?;
         }
-        Ok(())
+        Ok(first)
+    }
+
+    fn spawn(&self, vcpu: u8, run: impl FnOnce() + Send + 'static) -> Result<(), MachineError> {
+        let thread = Builder::new().name(format!("vcpu{vcpu}")).spawn(run);
+        let started = thread.map(drop);
+        started.map_err(|source| {
+            self.control.end(Outcome::Stopped);
+            MachineError::Thread { vcpu, source }
+        })
     }
 
     /// Stops the guest's time; returns when every vCPU is out of the guest and every chip at rest.

@@ -34,6 +34,14 @@ pub(super) fn explain_machine(error: &MachineError, plan: &Plan, kvm: &Kvm) -> F
             trivisor_memory::RamError::TooSmall { .. }
             | trivisor_memory::RamError::Unaligned { .. },
         ) => Failure::usage(what, "choose another size with --memory"),
+        MachineError::Ram(trivisor_memory::RamError::Map { .. })
+            if plan.ram.huge_pages.is_some() =>
+        {
+            Failure::host(
+                format!("no huge pages: {what}"),
+                "set some aside (sysctl vm.nr_hugepages=N for pages of 2 MiB), or leave hugepages= out",
+            )
+        }
         MachineError::Ram(_) => Failure::host(
             what,
             "choose a smaller --memory, or free some of the host's",
@@ -45,7 +53,7 @@ pub(super) fn explain_machine(error: &MachineError, plan: &Plan, kvm: &Kvm) -> F
         MachineError::Board(_) | MachineError::Table { .. } => {
             Failure::usage(what, "give the machine more memory or fewer disks")
         }
-        MachineError::Vm(_) | MachineError::Thread { .. } => {
+        MachineError::Vm(_) | MachineError::Started | MachineError::Thread { .. } => {
             // Asked late: a start that succeeds does not pay for the questions.
             let missing = kvm.check_capabilities().err();
             let what = missing.map_or(what, |missing| missing.to_string());
@@ -87,10 +95,11 @@ pub(crate) fn image_gone() {
 /// An image became shorter while the guest had it.
 pub(crate) fn truncated(plan: &Plan, index: Option<usize>) -> Failure {
     let disk = index.and_then(|index| plan.disks.get(index));
-    let name = disk.map_or_else(
-        || "a disk image".into(),
-        |disk| disk.path.display().to_string(),
-    );
+    let name = match disk {
+        Some(disk) => disk.path.display().to_string(),
+        None if plan.disks.is_empty() => "the file behind the guest's memory".into(),
+        None => "a disk image".into(),
+    };
     Failure::host(
         format!("{name} was truncated while the guest was using it"),
         "restore it from a copy; nothing else may change an image while a VM has it",

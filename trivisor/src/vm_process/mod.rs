@@ -14,7 +14,7 @@ use trivisor_kvm::Kvm;
 use trivisor_memory::{Backing, FileMapping};
 use trivisor_sandbox::process;
 use trivisor_sandbox::seccomp::{Filter, Role};
-use trivisor_vmm_core::{BootConfig, Machine, MachineConfig, Mode, Outcome};
+use trivisor_vmm_core::{BootConfig, FirstVcpu, Machine, MachineConfig, Mode, Outcome};
 
 use self::explain::{explain_host, explain_machine, host_refused, jail_failure};
 use self::tail::{Tail, Tee};
@@ -43,44 +43,64 @@ pub(crate) fn enter_process(
         process::exit_on_bus_error(bus_error, || ())
             .map_err(host_refused("a handler of bus errors"))
     };
-    let (process, end) = match prepare() {
-        Ok(()) => live(plan, channel, pipes),
-        Err(failure) => (None, Report::Failed(failure)),
+    let told = match prepare() {
+        Ok(()) => live(plan, channel, pipes, |process, end| {
+            let told = channel.send(&end);
+            // The kernel takes all of it back at exit, sooner than we could.
+            std::mem::forget(process);
+            told
+        }),
+        Err(failure) => channel.send(&Report::Failed(failure)),
     };
-    // The kernel takes all of it back at exit, sooner than we could.
-    std::mem::forget(process);
-    u8::from(channel.send(&end).is_err())
+    u8::from(told.is_err())
 }
 
 /// The same on a thread of the control process.
 pub(crate) fn enter_thread(plan: &Plan, channel: &Channel, pipes: Option<ConsolePipes>) {
-    let (process, end) = live(plan, channel, pipes);
-    if plan.reboot {
-        // The next machine may need its memory.
-        drop(process);
-        let _gone = channel.send(&end);
-    } else {
-        // Told first: the control process clears up meanwhile.
-        let _gone = channel.send(&end);
-        drop(process);
-    }
+    // Nobody is left to hear of an error.
+    let _told = live(plan, channel, pipes, |process, end| {
+        if plan.reboot {
+            // The next machine may need its memory.
+            drop(process);
+            channel.send(&end)
+        } else {
+            // Told first: the control process clears up meanwhile.
+            let told = channel.send(&end);
+            drop(process);
+            told
+        }
+    });
 }
 
-/// From the machine's making to its end. The machine is still there: to take it down takes a while.
+/// From the machine's making to its end. The calling thread becomes that of vCPU 0, and another serves console
+/// and requests: the guest's first instruction waits for no thread to come to life. `finish` tells the end and
+/// takes the machine down.
 fn live<'a>(
     plan: &'a Plan,
     channel: &'a Channel,
     pipes: Option<ConsolePipes>,
-) -> (Option<VmProcess<'a>>, Report) {
-    let mut process = match VmProcess::start(plan, channel, pipes) {
-        Ok(process) => process,
-        Err(failure) => return (None, Report::Failed(failure)),
+    finish: impl FnOnce(Option<VmProcess<'a>>, Report) -> io::Result<()> + Send,
+) -> io::Result<()> {
+    let ready = VmProcess::new(plan, channel, pipes).and_then(|mut process| {
+        let (first, jail) = process.prepare_run()?;
+        Ok((process, first, jail))
+    });
+    let (mut process, first, jail) = match ready {
+        Ok(ready) => ready,
+        Err(failure) => return finish(None, Report::Failed(failure)),
     };
-    let end = match process.serve() {
-        Ok(()) => process.end(),
-        Err(error) => lost(&error),
-    };
-    (Some(process), end)
+    std::thread::scope(|scope| {
+        let serve = move || {
+            let end = process.serve_to_end(jail.as_ref());
+            finish(Some(process), end)
+        };
+        let io = std::thread::Builder::new()
+            .name("io".into())
+            .spawn_scoped(scope, serve)?;
+        first.run();
+        io.join()
+            .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+    })
 }
 
 /// Leaves the terminal's process group, so that its keys do not reach us, and everything open that is not
@@ -131,7 +151,7 @@ struct VmProcess<'a> {
 }
 
 impl<'a> VmProcess<'a> {
-    fn start(
+    fn new(
         plan: &'a Plan,
         channel: &'a Channel,
         pipes: Option<ConsolePipes>,
@@ -185,7 +205,7 @@ impl<'a> VmProcess<'a> {
         };
         let ended = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)
             .map_err(|error| host_refused("an eventfd")(error.into()))?;
-        let mut process = Self {
+        Ok(Self {
             plan,
             channel,
             machine,
@@ -193,36 +213,45 @@ impl<'a> VmProcess<'a> {
             console,
             tail,
             ended: Arc::new(ended),
-        };
-        process.run_guest()?;
-        Ok(process)
+        })
     }
 
-    /// The last steps before the guest's first instruction: the jail, then the vCPU threads.
-    fn run_guest(&mut self) -> Result<(), Failure> {
-        let jailed = |error: io::Error| jail_failure(&error);
+    /// The last steps before the guest's first instruction. Gives vCPU 0 and the jail of the thread that serves.
+    fn prepare_run(&mut self) -> Result<(FirstVcpu, Option<Filter>), Failure> {
         let (vcpu, io) = if self.plan.jailed {
-            process::harden().map_err(jailed)?;
+            process::harden().map_err(|error| jail_failure(&error))?;
             let filter = |role| Filter::for_role(role).map_err(|error| jail_failure(&error));
-            (Some(Arc::new(filter(Role::Vcpu)?)), Some(filter(Role::Io)?))
+            (Some(filter(Role::Vcpu)?), Some(filter(Role::Io)?))
         } else {
             (None, None)
         };
         let ended = self.ended.clone();
-        self.machine
-            .start(
-                Arc::new(move || vcpu.as_ref().map_or(Ok(()), |filter| filter.install())),
-                Box::new(move || {
-                    // The counter of an eventfd that is written once cannot overflow.
-                    let _written = rustix::io::write(&*ended, &1_u64.to_ne_bytes());
-                }),
-            )
-            .map_err(|error| Failure::host(chain(&error), "free some threads or memory"))?;
-        io.map_or(Ok(()), |filter| filter.install())
-            .map_err(jailed)?;
-        self.channel
-            .send(&Report::Running)
-            .map_err(host_refused("a message"))
+        let first = self.machine.start_but_first(
+            Arc::new(move || vcpu.as_ref().map_or(Ok(()), Filter::install)),
+            Box::new(move || {
+                // The counter of an eventfd that is written once cannot overflow.
+                let _written = rustix::io::write(&*ended, &1_u64.to_ne_bytes());
+            }),
+        );
+        let first =
+            first.map_err(|error| Failure::host(chain(&error), "free some threads or memory"))?;
+        Ok((first, io))
+    }
+
+    /// Jails the calling thread, serves until the run is over, and says how it ended.
+    fn serve_to_end(&mut self, jail: Option<&Filter>) -> Report {
+        if let Some(Err(error)) = jail.map(Filter::install) {
+            self.machine.stop();
+            return Report::Failed(jail_failure(&error));
+        }
+        let served = self.channel.send(&Report::Running);
+        match served.and_then(|()| self.serve()) {
+            Ok(()) => self.end(),
+            Err(error) => {
+                self.machine.stop();
+                lost(&error)
+            }
+        }
     }
 
     /// Console and requests, until the run is over.
