@@ -10,6 +10,7 @@ use trivisor_kvm::{HostKind, Kvm, KvmError};
 use trivisor_memory::{Backing, HugePages, RamLayout, RamOptions};
 
 use crate::arguments::{BackingArgument, DiskArgument};
+use crate::control::registry;
 use crate::failure::{Failure, chain};
 use crate::settings::{ModeSetting, SandboxSetting, SerialSetting, Settings};
 
@@ -62,10 +63,15 @@ impl Plan {
         let cpus = check_cpus(vm.cpus)?;
         RamLayout::new(vm.memory.bytes)
             .map_err(|error| Failure::usage(chain(&error), "--memory takes a size such as 256M"))?;
+        let given = vm.name.is_some();
         let name = vm
             .name
             .unwrap_or_else(|| format!("vm-{}", std::process::id()));
         check_name(&name)?;
+        if given {
+            // Before anything is created; one that was made from our number is ours.
+            registry::check_free(&name)?;
+        }
         let kernel_path = boot
             .kernel
             .ok_or_else(|| Failure::usage("no kernel", "name one with --kernel FILE"))?;

@@ -12,6 +12,7 @@ mod vm;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -23,7 +24,7 @@ use crate::control::output::Output;
 use crate::control::registry::{Call, Registration};
 use crate::control::requests::{Asker, Requests};
 use crate::control::signals::Signals;
-use crate::control::vm::{Over, Vm};
+use crate::control::vm::{Over, Vm, Wires};
 use crate::failure::{CRASHED, Failure, HOST, TIMEOUT};
 use crate::plan::{Plan, Sink};
 use crate::protocol::{Counters, End, Report, cpu_time};
@@ -43,32 +44,30 @@ struct Ending {
 pub(crate) fn run(plan: Plan) -> Result<u8, Failure> {
     let started = Instant::now();
     let plan = Arc::new(plan);
-    let (vm, wires) = Vm::start(&plan)?;
-    // From here on the VM process makes the machine; what follows happens meanwhile.
-    let terminal = match plan.sink {
-        Sink::Stdio => RawTerminal::enter(rustix::stdio::stdin()).map_err(host("the terminal"))?,
-        _ => None,
+    let (vm, wires, life) = Vm::start(&plan)?;
+    let control = move || {
+        let control = Control::new(plan, started, vm, wires)?;
+        control.run()
     };
-    let keyboard = match plan.sink {
-        Sink::Stdio => wires
-            .input
-            .map(|input| Keyboard::new(input, terminal.is_some())),
-        _ => None,
+    let Some(life) = life else {
+        return control();
     };
-    let control = Control {
-        started,
-        signals: Signals::catch().map_err(host("handlers of signals"))?,
-        registration: Registration::new(&plan.name)?,
-        requests: Requests::default(),
-        output: Output::new(wires.relay),
-        keyboard,
-        ending: None,
-        abandoned: false,
-        vm,
-        plan,
-        _terminal: terminal,
-    };
-    control.run()
+    // The calling thread is the VM's: its start is what is waited for.
+    let control = spawn("control", control).map_err(host("a thread"))?;
+    life();
+    control.join().unwrap_or_else(|_| {
+        Err(Failure::host(
+            "the control thread ended by a panic",
+            "please report this with the messages above",
+        ))
+    })
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    std::thread::Builder::new().name(name.into()).spawn(run)
 }
 
 fn host(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
@@ -113,6 +112,35 @@ struct Ready {
 }
 
 impl Control {
+    /// What a VM that is being made needs around it.
+    fn new(plan: Arc<Plan>, started: Instant, vm: Vm, wires: Wires) -> Result<Self, Failure> {
+        let terminal = match plan.sink {
+            Sink::Stdio => {
+                RawTerminal::enter(rustix::stdio::stdin()).map_err(host("the terminal"))?
+            }
+            _ => None,
+        };
+        let keyboard = match plan.sink {
+            Sink::Stdio => wires
+                .input
+                .map(|input| Keyboard::new(input, terminal.is_some())),
+            _ => None,
+        };
+        Ok(Self {
+            started,
+            signals: Signals::catch().map_err(host("handlers of signals"))?,
+            registration: Registration::new(&plan.name)?,
+            requests: Requests::default(),
+            output: Output::new(wires.relay),
+            keyboard,
+            ending: None,
+            abandoned: false,
+            vm,
+            plan,
+            _terminal: terminal,
+        })
+    }
+
     fn run(mut self) -> Result<u8, Failure> {
         loop {
             let ready = self.poll().map_err(host("poll"))?;
@@ -126,7 +154,10 @@ impl Control {
             }
             self.check_time();
             if self.abandoned {
-                return Ok(self.ending.map_or(HOST, |ending| ending.status));
+                let status = self.ending.map_or(HOST, |ending| ending.status);
+                // The terminal is as it was before the process goes, and the VM's thread with it.
+                drop(self);
+                std::process::exit(status.into());
             }
             if ready.stdin {
                 self.type_in();
@@ -274,7 +305,10 @@ impl Control {
         self.vm.wait();
         self.write_metrics(counters);
         if end == End::Reset && self.plan.reboot && self.ending.is_none() {
-            let (vm, wires) = Vm::start(&self.plan)?;
+            let (vm, wires, life) = Vm::start(&self.plan)?;
+            if let Some(life) = life {
+                spawn("vm", life).map_err(host("a thread"))?;
+            }
             self.vm = vm;
             self.output = Output::new(wires.relay);
             if let (Some(keyboard), Some(input)) = (&mut self.keyboard, wires.input) {

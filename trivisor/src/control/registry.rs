@@ -104,12 +104,7 @@ impl Registration {
         match created {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                if UnixStream::connect(&socket).is_ok() {
-                    return Err(Failure::usage(
-                        format!("a VM with the name {name:?} is running"),
-                        "choose another with --name, or stop it with `trivisor stop`",
-                    ));
-                }
+                check_free(name)?;
                 // Left behind by a VM that was killed; an error shows when the name is bound.
                 let _stale = fs::remove_file(&socket);
             }
@@ -131,6 +126,17 @@ impl Drop for Registration {
         let _left = fs::remove_file(self.folder.join(SOCKET));
         let _left = fs::remove_dir(&self.folder);
     }
+}
+
+/// Fails when a VM with this name is running.
+pub(crate) fn check_free(name: &str) -> Result<(), Failure> {
+    if UnixStream::connect(folder().join(name).join(SOCKET)).is_err() {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("a VM with the name {name:?} is running"),
+        "choose another with --name, or stop it with `trivisor stop`",
+    ))
 }
 
 /// Reads one call from a client that has just connected.

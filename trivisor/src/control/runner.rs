@@ -23,23 +23,25 @@ pub(crate) enum Runner {
     Thread,
 }
 
+/// A VM's life, for a thread of this process.
+pub(crate) type Life = Box<dyn FnOnce() + Send>;
+
 impl Runner {
-    /// Starts the VM.
+    /// Starts the VM's process, or gives its life to a thread.
     pub(crate) fn start(
         plan: &Arc<Plan>,
         channel: Channel,
         pipes: Option<ConsolePipes>,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, Option<Life>)> {
         if plan.jailed {
             let child = || vm_process::enter_process(plan, &channel, pipes, BUS_ERROR);
-            return process::fork(child).map(Self::Process);
+            return Ok((Self::Process(process::fork(child)?), None));
         }
         process::exit_on_bus_error(HOST, explain::image_gone)?;
         process::one_heap();
         let plan = plan.clone();
-        let thread = std::thread::Builder::new().name("vm".into());
-        let _detached = thread.spawn(move || vm_process::enter_thread(&plan, &channel, pipes))?;
-        Ok(Self::Thread)
+        let life = move || vm_process::enter_thread(&plan, &channel, pipes);
+        Ok((Self::Thread, Some(Box::new(life))))
     }
 
     /// The process that the VM runs in.

@@ -8,7 +8,7 @@ use rustix::pipe::PipeFlags;
 
 use crate::control::output::Ends;
 use crate::control::registry::Info;
-use crate::control::runner::Runner;
+use crate::control::runner::{Life, Runner};
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::protocol::{Channel, Counters, End};
@@ -51,7 +51,7 @@ pub(crate) struct Vm {
 
 impl Vm {
     /// Starts it.
-    pub(crate) fn start(plan: &Arc<Plan>) -> Result<(Self, Wires), Failure> {
+    pub(crate) fn start(plan: &Arc<Plan>) -> Result<(Self, Wires, Option<Life>), Failure> {
         let refused = |error: std::io::Error| {
             Failure::host(
                 format!("the host refused a VM process: {error}"),
@@ -77,13 +77,13 @@ impl Vm {
                 relay: ends.relay,
             };
         }
-        let runner = Runner::start(plan, theirs, pipes).map_err(refused)?;
+        let (runner, life) = Runner::start(plan, theirs, pipes).map_err(refused)?;
         let vm = Self {
             runner,
             channel,
             state: State::Starting,
         };
-        Ok((vm, wires))
+        Ok((vm, wires, life))
     }
 
     pub(crate) const fn channel(&self) -> &Channel {
