@@ -2,6 +2,7 @@
 //! the control process how it went. Its main thread serves console and requests while vCPU threads run.
 
 pub(crate) mod explain;
+mod jail;
 mod tail;
 
 use std::io;
@@ -13,10 +14,10 @@ use trivisor_backends::console::{self, ConsolePump};
 use trivisor_kvm::Kvm;
 use trivisor_memory::{Backing, FileMapping};
 use trivisor_sandbox::process;
-use trivisor_sandbox::seccomp::{Filter, Role};
 use trivisor_vmm_core::{BootConfig, FirstVcpu, Machine, MachineConfig, Mode, Outcome};
 
 use self::explain::{explain_host, explain_machine, host_refused, jail_failure};
+use self::jail::Jail;
 use self::tail::{Tail, Tee};
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
@@ -81,13 +82,13 @@ fn live<'a>(
     pipes: Option<ConsolePipes>,
     finish: impl FnOnce(Option<VmProcess<'a>>, Report) -> io::Result<()> + Send,
 ) -> io::Result<()> {
-    let ready = VmProcess::new(plan, channel, pipes).and_then(|mut process| {
-        let (first, jail) = process.prepare_run()?;
-        Ok((process, first, jail))
-    });
-    let (mut process, first, jail) = match ready {
-        Ok(ready) => ready,
+    let mut process = match VmProcess::new(plan, channel, pipes) {
+        Ok(process) => process,
         Err(failure) => return finish(None, Report::Failed(failure)),
+    };
+    let (first, jail) = match process.prepare_run() {
+        Ok(ready) => ready,
+        Err(failure) => return finish(Some(process), Report::Failed(failure)),
     };
     std::thread::scope(|scope| {
         let serve = move || {
@@ -217,17 +218,17 @@ impl<'a> VmProcess<'a> {
     }
 
     /// The last steps before the guest's first instruction. Gives vCPU 0 and the jail of the thread that serves.
-    fn prepare_run(&mut self) -> Result<(FirstVcpu, Option<Filter>), Failure> {
+    fn prepare_run(&mut self) -> Result<(FirstVcpu, Option<Jail>), Failure> {
         let (vcpu, io) = if self.plan.jailed {
             process::harden().map_err(|error| jail_failure(&error))?;
-            let filter = |role| Filter::for_role(role).map_err(|error| jail_failure(&error));
-            (Some(filter(Role::Vcpu)?), Some(filter(Role::Io)?))
+            let (vcpu, io) = Jail::both(self.plan.cpus).map_err(|error| jail_failure(&error))?;
+            (Some(vcpu), Some(io))
         } else {
             (None, None)
         };
         let ended = self.ended.clone();
         let first = self.machine.start_but_first(
-            Arc::new(move || vcpu.as_ref().map_or(Ok(()), Filter::install)),
+            Arc::new(move || vcpu.as_ref().map_or(Ok(()), Jail::enter)),
             Box::new(move || {
                 // The counter of an eventfd that is written once cannot overflow.
                 let _written = rustix::io::write(&*ended, &1_u64.to_ne_bytes());
@@ -239,8 +240,8 @@ impl<'a> VmProcess<'a> {
     }
 
     /// Jails the calling thread, serves until the run is over, and says how it ended.
-    fn serve_to_end(&mut self, jail: Option<&Filter>) -> Report {
-        if let Some(Err(error)) = jail.map(Filter::install) {
+    fn serve_to_end(&mut self, jail: Option<&Jail>) -> Report {
+        if let Some(Err(error)) = jail.map(Jail::enter) {
             self.machine.stop();
             return Report::Failed(jail_failure(&error));
         }
