@@ -221,13 +221,5 @@ fn load_image<M: GuestMemory>(
     };
     let entry = room.check_entry(FORMAT, "pref_address", entry)?;
     page.finish(memory, initrd, guest, room.end())?;
-    let state = if has_64_bit_entry {
-        BootState::long(memory, entry)?
-    } else {
-        BootState::protected(memory, entry)?
-    };
-    Ok(BootState {
-        rsi: layout::ZERO_PAGE,
-        ..state
-    })
+    linux::start(memory, entry, has_64_bit_entry)
 }

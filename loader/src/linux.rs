@@ -181,7 +181,16 @@ pub(crate) fn load_elf<M: GuestMemory>(
     elf::load(memory, kernel, image, &mut room)?;
     let entry = room.check_entry("ELF", "e_entry", image.entry)?;
     page.finish(memory, initrd, guest, room.end())?;
-    let state = if image.is_64_bit {
+    start(memory, entry, image.is_64_bit)
+}
+
+/// How Linux starts at `entry`, in 64-bit mode or in protected mode: with the zero page.
+pub(crate) fn start<M: GuestMemory>(
+    memory: &M,
+    entry: u64,
+    is_64_bit: bool,
+) -> Result<BootState, LoadError> {
+    let state = if is_64_bit {
         BootState::long(memory, entry)?
     } else {
         BootState::protected(memory, entry)?

@@ -1,4 +1,4 @@
-//! From the device to the pipe.
+//! From the device to a pipe, a terminal or a file: here they are all called a pipe.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -30,7 +30,8 @@ pub struct PipeOutput(Arc<Pipe>);
 #[derive(Debug)]
 pub struct OutputWatch(Arc<Pipe>);
 
-/// Makes both ends for `pipe`, the write end of a pipe or a stream socket, which becomes non-blocking.
+/// Makes both ends for `pipe`, the write end of a pipe, a stream socket, a terminal or a file; it becomes
+/// non-blocking for everybody who shares its open file description.
 /// SIGPIPE has to be ignored, as Rust's runtime does at its start.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
 //! The VM process: gets descriptors, never paths; makes the machine, jails itself, runs the guest, and tells
-//! the control process how it went. Its main thread serves console and requests while vCPU threads run.
+//! the control process how it went. Its main thread runs vCPU 0, and one more serves console and requests.
 
 pub(crate) mod explain;
 mod jail;
@@ -27,7 +27,7 @@ use crate::protocol::{Answer, Channel, Counters, End, Report, Request, cpu_time}
 pub(crate) struct ConsolePipes {
     /// Bytes for the guest.
     pub(crate) input: OwnedFd,
-    /// Bytes from the guest.
+    /// Bytes from the guest: the terminal, pipe or file itself, or a pipe that is relayed.
     pub(crate) output: OwnedFd,
 }
 
