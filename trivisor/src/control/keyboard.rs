@@ -1,8 +1,8 @@
 //! What is typed: to the guest, or to the monitor.
 
-use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
 use trivisor_backends::escape::{EscapeKeys, Event, Input};
 
 use crate::control::registry::Call;
@@ -52,7 +52,7 @@ impl Keyboard {
 
     /// The guest was started again: typing goes to the new one.
     pub(crate) fn connect(&mut self, guest: OwnedFd) {
-        self.guest = Some(guest);
+        self.guest = (!self.ended).then_some(guest);
         self.waiting.clear();
     }
 
@@ -70,16 +70,13 @@ impl Keyboard {
     /// Reads what was typed. `show` prints on the terminal.
     pub(crate) fn read(&mut self, show: &mut dyn FnMut(&str)) -> Vec<Wish> {
         let mut bytes = vec![0; CHUNK];
-        let length = match io::stdin().read(&mut bytes) {
-            Ok(0) => {
+        // Not by std's buffer: poll would not know of what is left in there.
+        let length = match rustix::io::read(rustix::stdio::stdin(), &mut *bytes) {
+            Ok(length @ 1..) => length,
+            Err(Errno::INTR | Errno::AGAIN) => return Vec::new(),
+            Ok(0) | Err(_) => {
                 // The guest sees the end of its input, too.
                 (self.ended, self.guest) = (true, None);
-                return Vec::new();
-            }
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Vec::new(),
-            Err(_) => {
-                self.ended = true;
                 return Vec::new();
             }
         };
@@ -124,8 +121,8 @@ impl Keyboard {
         while !self.waiting.is_empty() {
             match rustix::io::write(guest, &self.waiting) {
                 Ok(taken) => drop(self.waiting.drain(..taken)),
-                Err(rustix::io::Errno::AGAIN) => return,
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
                 // The VM process has ended; so will we.
                 Err(_) => self.waiting.clear(),
             }

@@ -32,6 +32,9 @@ use crate::protocol::{Counters, End, Report, cpu_time};
 /// How long a VM process may take to end when it was told to.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long a reader of the output may take nothing when the run was to end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Why the control process ends a run, and with which status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ending {
@@ -114,6 +117,8 @@ struct Ready {
 impl Control {
     /// What a VM that is being made needs around it.
     fn new(plan: Arc<Plan>, started: Instant, vm: Vm, wires: Wires) -> Result<Self, Failure> {
+        // Before the terminal changes: a signal in between would leave it so.
+        let signals = Signals::catch().map_err(host("handlers of signals"))?;
         let terminal = match plan.sink {
             Sink::Stdio => {
                 RawTerminal::enter(rustix::stdio::stdin()).map_err(host("the terminal"))?
@@ -128,7 +133,7 @@ impl Control {
         };
         Ok(Self {
             started,
-            signals: Signals::catch().map_err(host("handlers of signals"))?,
+            signals,
             registration: Registration::new(&plan.name)?,
             requests: Requests::default(),
             output: Output::new(wires.relay),
@@ -188,7 +193,7 @@ impl Control {
             fds.push(PollFd::from_borrowed_fd(fd, flags));
             fds.len() - 1
         };
-        let output = self.output.wanted().map(|fd| add(fd, PollFlags::IN));
+        let output = self.output.wanted().map(|(fd, flags)| add(fd, flags));
         let hungry = self.keyboard.as_ref().is_some_and(Keyboard::is_hungry);
         let stdin = hungry.then(|| add(stdin.as_fd(), PollFlags::IN));
         let blocked = self.keyboard.as_ref().and_then(Keyboard::blocked_on);
@@ -291,7 +296,10 @@ impl Control {
 
     /// The run is over: the status, or `None` when the guest was started again.
     fn conclude(&mut self, over: Over) -> Result<Option<u8>, Failure> {
-        self.output.finish();
+        self.output.finish(match self.ending {
+            Some(_) => LAST_WORDS,
+            None => GRACE,
+        });
         self.requests.refuse_all("the VM has ended");
         let (end, counters) = match over {
             Over::Failed(failure) => {
@@ -330,7 +338,8 @@ impl Control {
             End::Crashed { report, last_lines } => {
                 let mut what = format!("the guest crashed\n{report}");
                 // On a terminal the user has just seen them.
-                if !last_lines.is_empty() && !io::stdout().is_terminal() {
+                let seen = matches!(self.plan.sink, Sink::Stdio) && io::stdout().is_terminal();
+                if !last_lines.is_empty() && !seen {
                     what += &format!("\nits last lines:\n{last_lines}");
                 }
                 let advice = "look at the guest's last lines and at rip";

@@ -4,14 +4,21 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use rustix::pipe::PipeFlags;
 
 use crate::plan::Sink;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 16;
+
+/// Bytes that are written at once: `PIPE_BUF`, which a pipe with room takes whole.
+const PART: usize = 4096;
 
 /// Both ends of the guest's output.
 #[derive(Debug)]
@@ -65,32 +72,52 @@ fn reopen_stdout() -> Option<OwnedFd> {
 #[derive(Debug)]
 pub(crate) struct Output {
     relay: Option<OwnedFd>,
+    /// Bytes that standard output had no room for; no more are read while there are some.
+    kept: Vec<u8>,
 }
 
 impl Output {
     pub(crate) const fn new(relay: Option<OwnedFd>) -> Self {
-        Self { relay }
+        Self {
+            relay,
+            kept: Vec::new(),
+        }
     }
 
     /// What to wait for.
-    pub(crate) fn wanted(&self) -> Option<BorrowedFd<'_>> {
-        self.relay.as_ref().map(AsFd::as_fd)
+    pub(crate) fn wanted(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        if self.kept.is_empty() {
+            let relay = self.relay.as_ref()?;
+            return Some((relay.as_fd(), PollFlags::IN));
+        }
+        Some((rustix::stdio::stdout(), PollFlags::OUT))
     }
 
-    /// Moves what is there; false when there was nothing.
+    /// Moves what can be moved, without waiting; false when nothing moved.
     pub(crate) fn pump(&mut self) -> bool {
+        let read = self.kept.is_empty() && self.read();
+        let room = !self.kept.is_empty() && has_room(Duration::ZERO);
+        room && self.write() || read
+    }
+
+    /// Moves all that is left, unless its reader takes nothing for as long as `patience`.
+    pub(crate) fn finish(&mut self, patience: Duration) {
+        while self.pump() || (!self.kept.is_empty() && has_room(patience) && self.pump()) {}
+    }
+
+    fn read(&mut self) -> bool {
         let Some(relay) = &self.relay else {
             return false;
         };
         let mut buffer = vec![0; CHUNK];
         match rustix::io::read(relay, &mut *buffer) {
             Ok(length @ 1..) => {
-                // Nobody looks any more where this fails; the guest goes on.
-                let _closed = print(buffer.get(..length).unwrap_or_default());
+                buffer.truncate(length);
+                self.kept = buffer;
                 true
             }
-            Err(rustix::io::Errno::INTR) => true,
-            Err(rustix::io::Errno::AGAIN) => false,
+            Err(Errno::INTR) => true,
+            Err(Errno::AGAIN) => false,
             Ok(0) | Err(_) => {
                 self.relay = None;
                 false
@@ -98,9 +125,28 @@ impl Output {
         }
     }
 
-    /// Moves all that is left.
-    pub(crate) fn finish(&mut self) {
-        while self.pump() {}
+    /// Standard output may block, for it is shared with others; where poll finds room it takes this much.
+    fn write(&mut self) -> bool {
+        let part = self.kept.get(..PART).unwrap_or(&self.kept);
+        let stdout = rustix::stdio::stdout();
+        let taken = match rustix::net::send(stdout, part, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
+        {
+            Err(Errno::NOTSOCK) => rustix::io::write(stdout, part),
+            taken => taken,
+        };
+        match taken {
+            Ok(taken) => {
+                self.kept.drain(..taken);
+                taken > 0
+            }
+            Err(Errno::INTR) => true,
+            Err(Errno::AGAIN) => false,
+            // Nobody looks any more; the guest goes on.
+            Err(_) => {
+                self.kept.clear();
+                true
+            }
+        }
     }
 
     /// Prints a text of ours.
@@ -113,4 +159,14 @@ fn print(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes)?;
     stdout.flush()
+}
+
+/// Waits for room in standard output.
+fn has_room(patience: Duration) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(
+        rustix::stdio::stdout(),
+        PollFlags::OUT,
+    )];
+    let patience = Timespec::try_from(patience).unwrap_or_default();
+    matches!(rustix::event::poll(&mut fds, Some(&patience)), Ok(1..))
 }

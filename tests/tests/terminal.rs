@@ -1,0 +1,288 @@
+//! `trivisor run` on a terminal: what it does to it, and what its keys do.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::fmt::Debug;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Termios, tcgetattr};
+use trivisor_tests::{bare_metal, kvm_wanted, trivisor};
+
+/// A host that is slow and shared has done anything by then.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const CTRL_A: &str = "\u{1}";
+const PROMPT: &str = "(trivisor) ";
+const DEFAULT: &[&str] = &[];
+const OFF: &[&str] = &["--sandbox", "off"];
+
+/// A `trivisor` with a terminal; the test sits in front of it.
+struct Terminal {
+    keys_and_screen: OwnedFd,
+    /// Kept open, so that the terminal outlives the process.
+    line: File,
+    before: String,
+    child: Child,
+    process: OwnedFd,
+    seen: Vec<u8>,
+    used: usize,
+}
+
+impl Terminal {
+    fn run(kernel: &str, script: &str, options: &[&str]) -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let keys_and_screen = openpt(flags).unwrap();
+        grantpt(&keys_and_screen).unwrap();
+        unlockpt(&keys_and_screen).unwrap();
+        rustix::io::ioctl_fionbio(&keys_and_screen, true).unwrap();
+        let name = ptsname(&keys_and_screen, Vec::new()).unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let line = File::from(rustix::fs::open(name, flags, Mode::empty()).unwrap());
+        let before = modes(&line);
+        let child = Command::new(trivisor())
+            .args(["run", "--kernel", kernel, "--cmdline-only"])
+            .arg(format!("-- {script}"))
+            .args(options)
+            .stdin(line.try_clone().unwrap())
+            .stdout(line.try_clone().unwrap())
+            .stderr(line.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_child(&child);
+        Self {
+            keys_and_screen,
+            line,
+            before,
+            process: pidfd_open(pid, PidfdFlags::empty()).unwrap(),
+            child,
+            seen: Vec::new(),
+            used: 0,
+        }
+    }
+
+    /// Runs the bare-metal guest until it and the keys answer.
+    fn start(script: &str, options: &[&str]) -> Self {
+        let mut vm = Self::run(bare_metal().to_str().unwrap(), script, options);
+        vm.expect("ok ");
+        vm.expect("\n");
+        // What is typed before the terminal is raw may be echoed; it is not lost.
+        vm.type_keys(&format!("{CTRL_A}h"));
+        vm.expect("this help");
+        vm.expect("\n");
+        vm
+    }
+
+    /// Takes what is on the screen; false when the process has ended and all of it was taken.
+    fn look(&mut self, deadline: Instant) -> bool {
+        let mut fds = [
+            PollFd::new(&self.keys_and_screen, PollFlags::IN),
+            PollFd::new(&self.process, PollFlags::IN),
+        ];
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let rest = Timespec::try_from(rest).unwrap();
+        let ready = poll(&mut fds, Some(&rest)).unwrap();
+        assert!(ready > 0, "nothing in time; the screen:\n{}", self.screen());
+        let mut bytes = [0; 4096];
+        match rustix::io::read(&self.keys_and_screen, &mut bytes) {
+            Ok(length) => self.seen.extend_from_slice(&bytes[..length]),
+            Err(rustix::io::Errno::AGAIN) => return fds[1].revents().is_empty(),
+            Err(error) => panic!("{error}"),
+        }
+        true
+    }
+
+    fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
+
+    /// Waits for `text` behind what was found before, and returns what came before it.
+    fn expect(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let fresh = &self.seen[self.used..];
+            let found = fresh
+                .windows(text.len())
+                .position(|part| part == text.as_bytes());
+            if let Some(at) = found {
+                let before = String::from_utf8_lossy(&fresh[..at]).into_owned();
+                self.used += at + text.len();
+                return before;
+            }
+            assert!(
+                self.look(deadline),
+                "ended without {text:?}; the screen:\n{}",
+                self.screen()
+            );
+        }
+    }
+
+    fn type_keys(&self, keys: &str) {
+        let taken = rustix::io::write(&self.keys_and_screen, keys.as_bytes()).unwrap();
+        assert_eq!(taken, keys.len());
+    }
+
+    fn is_raw(&self) -> bool {
+        let local = tcgetattr(&self.line).unwrap().local_modes;
+        !local.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
+    }
+
+    fn signal(&self, signal: Signal) {
+        pidfd_send_signal(&self.process, signal).unwrap();
+    }
+
+    /// Waits for the end: this status, and the terminal as it was. Gives the screen.
+    fn ends_with(mut self, status: i32) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        while self.look(deadline) {}
+        let ended = self.child.wait().unwrap();
+        assert_eq!(ended.code(), Some(status), "{}", self.screen());
+        assert_eq!(modes(&self.line), self.before, "{}", self.screen());
+        self.screen()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // A test that failed must not leave a VM behind; one that has ended is an error that does not matter.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+/// All that a terminal can be set to.
+fn modes(terminal: &File) -> String {
+    let termios: Termios = tcgetattr(terminal).unwrap();
+    let parts: [&dyn Debug; 5] = [
+        &termios.input_modes,
+        &termios.output_modes,
+        &termios.control_modes,
+        &termios.local_modes,
+        &termios.special_codes,
+    ];
+    format!("{parts:?}")
+}
+
+#[test]
+fn it_is_raw_and_then_as_it_was() {
+    if !kvm_wanted("terminal modes") {
+        return;
+    }
+    for sandbox in [DEFAULT, OFF] {
+        let mut vm = Terminal::start("serial; poweroff", sandbox);
+        assert!(vm.is_raw());
+        vm.type_keys("end\r");
+        vm.expect("ok end");
+        vm.ends_with(0);
+
+        let vm = Terminal::start("serial; poweroff", sandbox);
+        assert!(vm.is_raw());
+        vm.type_keys(&format!("{CTRL_A}x"));
+        vm.ends_with(0);
+
+        // No key of a raw terminal is a signal; the guest gets it.
+        let mut vm = Terminal::start("serial; poweroff", sandbox);
+        vm.type_keys("echo \u{3}\r");
+        vm.expect("ok echo \u{3}");
+        vm.signal(Signal::INT);
+        vm.ends_with(130);
+
+        let vm = Terminal::start("spin", sandbox);
+        assert!(vm.is_raw());
+        vm.signal(Signal::TERM);
+        vm.ends_with(143);
+    }
+}
+
+#[test]
+fn failures_leave_it_as_it_was() {
+    if !kvm_wanted("terminal modes after failures") {
+        return;
+    }
+    for sandbox in [DEFAULT, OFF] {
+        let vm = Terminal::start("serial; triple", sandbox);
+        assert!(vm.is_raw());
+        vm.type_keys("end\r");
+        assert!(vm.ends_with(3).contains("the guest crashed"));
+
+        let options: Vec<&str> = [sandbox, &["--timeout", "1"]].concat();
+        let vm = Terminal::run(bare_metal().to_str().unwrap(), "spin", &options);
+        vm.ends_with(124);
+
+        let vm = Terminal::run("/dev/null", "spin", sandbox);
+        assert!(vm.ends_with(2).contains("/dev/null"));
+
+        // One that opens, but is no kernel: only the VM process finds out.
+        let text = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&text, [b'x'; 8192]).unwrap();
+        let name = text.path().to_str().unwrap();
+        let vm = Terminal::run(name, "spin", sandbox);
+        assert!(vm.ends_with(2).contains(name));
+    }
+}
+
+#[test]
+fn typing_reaches_the_guest() {
+    if !kvm_wanted("typing") {
+        return;
+    }
+    let mut vm = Terminal::start("serial; poweroff", DEFAULT);
+    for text in ["one", "two words"] {
+        vm.type_keys(&format!("echo {text}\r"));
+        let between = vm.expect(&format!("ok echo {text}\r\n"));
+        assert!(!between.contains("echo"), "nothing echoes: {between:?}");
+    }
+    vm.type_keys(&format!("echo <{CTRL_A}a>\r"));
+    vm.expect("ok echo <\u{1}>\r\n");
+    // Ctrl-A and a key without a meaning: both.
+    vm.type_keys(&format!("echo <{CTRL_A}z>\r"));
+    vm.expect("ok echo <\u{1}z>\r\n");
+    vm.type_keys("end\r");
+    vm.ends_with(0);
+}
+
+#[test]
+fn the_monitor_opens_and_leaves() {
+    if !kvm_wanted("monitor") {
+        return;
+    }
+    for sandbox in [DEFAULT, OFF] {
+        let mut vm = Terminal::start("serial; poweroff", sandbox);
+        vm.type_keys(&format!("{CTRL_A}c"));
+        vm.expect(PROMPT);
+        vm.type_keys("info\r");
+        vm.expect("running");
+        vm.expect(PROMPT);
+        vm.type_keys("pause\r");
+        vm.expect("done");
+        vm.type_keys("info\r");
+        vm.expect("paused");
+        vm.type_keys(&format!("{CTRL_A}cecho late\r{CTRL_A}c"));
+        vm.expect(PROMPT);
+        vm.type_keys("info\r");
+        let halted = vm.expect("paused");
+        assert!(!halted.contains("late"), "{halted}");
+        vm.type_keys("resume\r");
+        vm.expect("done");
+        // The guest's answer and the monitor's may share a line: both write when they have something.
+        vm.type_keys(&format!("{CTRL_A}cecho sync\r"));
+        vm.expect("ok echo sync");
+        vm.type_keys(&format!("{CTRL_A}c"));
+        vm.expect(PROMPT);
+        vm.type_keys("bogus\r");
+        vm.expect("\"bogus\" is no command");
+        vm.type_keys(&format!("{CTRL_A}c"));
+        vm.type_keys("echo again\r");
+        vm.expect("ok echo again");
+        assert!(vm.is_raw());
+        // A VM that stands still ends, too.
+        vm.type_keys(&format!("{CTRL_A}cpause\rquit\r"));
+        vm.ends_with(0);
+    }
+}
