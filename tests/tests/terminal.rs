@@ -46,10 +46,16 @@ impl Terminal {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let line = File::from(rustix::fs::open(name, flags, Mode::empty()).unwrap());
         let before = modes(&line);
+        // Should the test be killed, the VM does not go on for ever.
+        let limit: &[&str] = match options.contains(&"--timeout") {
+            true => &[],
+            false => &["--timeout", "600"],
+        };
         let child = Command::new(trivisor())
             .args(["run", "--kernel", kernel, "--cmdline-only"])
             .arg(format!("-- {script}"))
             .args(options)
+            .args(limit)
             .stdin(line.try_clone().unwrap())
             .stdout(line.try_clone().unwrap())
             .stderr(line.try_clone().unwrap())
