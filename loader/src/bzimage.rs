@@ -51,7 +51,7 @@ impl Setup {
     /// When the header is cut off, too old or impossible.
     pub fn parse(source: &Source<'_>) -> Result<Option<Self>, LoadError> {
         let mut start = [0; 0x206];
-        if source.size()? < start.len() as u64 {
+        if source.size() < start.len() as u64 {
             return Ok(None);
         }
         source.read("bzImage setup header", 0, &mut start)?;
@@ -116,7 +116,7 @@ impl Setup {
             return Ok(None);
         }
         let offset = self.protected_mode_offset() + u64::from(offset);
-        let size = source.size()?;
+        let size = source.size();
         if offset + u64::from(length) > size {
             return Err(LoadError::Truncated {
                 what: WHAT,
@@ -196,7 +196,7 @@ fn load_image<M: GuestMemory>(
     const WHAT: &str = "bzImage protected-mode part";
     let fields = setup.fields();
     let offset = setup.protected_mode_offset();
-    let size = kernel.size()?.checked_sub(offset).filter(|size| *size > 0);
+    let size = kernel.size().checked_sub(offset).filter(|size| *size > 0);
     let size = size.ok_or(LoadError::Missing {
         format: FORMAT,
         missing: "protected-mode part",

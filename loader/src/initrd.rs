@@ -24,7 +24,7 @@ pub(crate) fn load<M: GuestMemory>(
     kernel_end: u64,
     limit: u64,
 ) -> Result<Placed, LoadError> {
-    let size = initrd.size()?;
+    let size = initrd.size();
     if size == 0 {
         return Err(LoadError::Empty {
             what: "initial RAM disk",

@@ -101,7 +101,7 @@ pub fn load<M: GuestMemory>(
     mut initrd: Option<Source<'_>>,
     guest: &Guest<'_>,
 ) -> Result<BootState, LoadError> {
-    let size = kernel.size()?;
+    let size = kernel.size();
     if size == 0 {
         return Err(LoadError::Empty { what: "kernel" });
     }

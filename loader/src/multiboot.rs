@@ -2,6 +2,7 @@
 
 use vm_memory::{Bytes, GuestAddress, GuestMemory};
 
+use crate::boot_state::BootState;
 use crate::elf;
 use crate::error::LoadError;
 use crate::layout;
@@ -44,7 +45,7 @@ impl Addresses {
             LoadError::field(format, "load_addr", load, "before the file's beginning")
         })?;
         let size = match self.load_end {
-            0 => kernel.size()?.checked_sub(start),
+            0 => kernel.size().checked_sub(start),
             end => u64::from(end).checked_sub(load),
         };
         let wrong = || {
@@ -122,5 +123,18 @@ pub(crate) fn write_info<M: GuestMemory>(memory: &M, info: &[u8]) -> Result<(), 
     let written = memory.write_slice(info, GuestAddress(layout::MULTIBOOT_INFO));
     written.map_err(|source| {
         LoadError::structure("multiboot information", layout::MULTIBOOT_INFO, source)
+    })
+}
+
+/// The registers in which an image starts: the boot loader's magic in EAX, the information in EBX.
+pub(crate) fn state<M: GuestMemory>(
+    memory: &M,
+    entry: u64,
+    magic: u32,
+) -> Result<BootState, LoadError> {
+    Ok(BootState {
+        rax: magic.into(),
+        rbx: layout::MULTIBOOT_INFO,
+        ..BootState::protected(memory, entry)?
     })
 }

@@ -62,7 +62,7 @@ pub struct Header {
 /// When the file cannot be read, or ends in the header.
 pub fn find(source: &Source<'_>) -> Result<Option<Header>, LoadError> {
     const WHAT: &str = "multiboot header";
-    let mut start = vec![0; usize::try_from(source.size()?.min(SEARCH)).unwrap_or_default()];
+    let mut start = vec![0; usize::try_from(source.size().min(SEARCH)).unwrap_or_default()];
     source.read(WHAT, 0, &mut start)?;
     let is_header = |words: &[u8]| {
         let (magic, flags, checksum) = (
@@ -132,12 +132,7 @@ pub(crate) fn load<M: GuestMemory>(
         .transpose()?;
     let cmdline = cmdline::write(memory, guest.cmdline, u64::MAX)?;
     multiboot::write_info(memory, &information(guest, initrd, cmdline)?)?;
-    let state = BootState::protected(memory, entry)?;
-    Ok(BootState {
-        rax: LOADER_MAGIC.into(),
-        rbx: layout::MULTIBOOT_INFO,
-        ..state
-    })
+    multiboot::state(memory, entry, LOADER_MAGIC)
 }
 
 /// Modules are always page-aligned and memory information is always given; nothing else can be demanded.

@@ -75,7 +75,7 @@ pub struct Header {
 /// does not have.
 pub fn find(source: &Source<'_>) -> Result<Option<Header>, LoadError> {
     const WHAT: &str = "multiboot 2 header";
-    let mut start = vec![0; usize::try_from(source.size()?.min(SEARCH)).unwrap_or_default()];
+    let mut start = vec![0; usize::try_from(source.size().min(SEARCH)).unwrap_or_default()];
     source.read(WHAT, 0, &mut start)?;
     let is_header = |words: &[u8]| {
         let sum = (0..4).fold(0_u32, |sum, index| {
@@ -282,12 +282,7 @@ pub(crate) fn load<M: GuestMemory>(
         .transpose()?;
     let load_base = header.relocatable.then_some(room.start());
     multiboot::write_info(memory, &information(memory, guest, initrd, load_base)?)?;
-    let state = BootState::protected(memory, entry)?;
-    Ok(BootState {
-        rax: LOADER_MAGIC.into(),
-        rbx: layout::MULTIBOOT_INFO,
-        ..state
-    })
+    multiboot::state(memory, entry, LOADER_MAGIC)
 }
 
 /// The information: its total size, a reserved word, and tags.

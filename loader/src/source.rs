@@ -11,27 +11,37 @@ use crate::error::LoadError;
 /// An image, to be read at any place.
 #[derive(Debug)]
 pub enum Source<'a> {
-    /// An open file.
-    File(&'a mut File),
+    /// An open file: [`Source::file`].
+    File {
+        /// The file.
+        file: &'a mut File,
+        /// Its bytes; asked for once, for each part that is read is held against it.
+        size: u64,
+    },
     /// Bytes.
     Bytes(&'a [u8]),
 }
 
-impl Source<'_> {
-    /// Bytes of the image.
+impl<'a> Source<'a> {
+    /// An open file.
     ///
     /// # Errors
-    /// When the host does not say.
-    pub fn size(&self) -> Result<u64, LoadError> {
+    /// When the host does not say how long it is.
+    pub fn file(file: &'a mut File) -> Result<Self, LoadError> {
+        let metadata = file.metadata().map_err(|source| LoadError::Read {
+            what: "size",
+            source,
+        })?;
+        let size = metadata.len();
+        Ok(Self::File { file, size })
+    }
+
+    /// Bytes of the image.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
         match self {
-            Self::File(file) => {
-                let metadata = file.metadata().map_err(|source| LoadError::Read {
-                    what: "size",
-                    source,
-                })?;
-                Ok(metadata.len())
-            }
-            Self::Bytes(bytes) => Ok(bytes.len() as u64),
+            Self::File { size, .. } => *size,
+            Self::Bytes(bytes) => bytes.len() as u64,
         }
     }
 
@@ -42,7 +52,7 @@ impl Source<'_> {
     pub fn read(&self, what: &'static str, offset: u64, data: &mut [u8]) -> Result<(), LoadError> {
         self.check(what, offset, data.len() as u64)?;
         match self {
-            Self::File(file) => file
+            Self::File { file, .. } => file
                 .read_exact_at(data, offset)
                 .map_err(|source| LoadError::Read { what, source }),
             Self::Bytes(bytes) => {
@@ -79,7 +89,7 @@ impl Source<'_> {
             return Err(outside);
         }
         let copied = match self {
-            Self::File(file) => {
+            Self::File { file, .. } => {
                 file.seek(SeekFrom::Start(offset))
                     .map_err(|source| LoadError::Read { what, source })?;
                 memory.read_exact_volatile_from(GuestAddress(address), *file, count)
@@ -96,7 +106,7 @@ impl Source<'_> {
     }
 
     fn check(&self, what: &'static str, offset: u64, wanted: u64) -> Result<(), LoadError> {
-        let size = self.size()?;
+        let size = self.size();
         match offset.checked_add(wanted) {
             Some(end) if end <= size => Ok(()),
             _ => Err(LoadError::Truncated {

@@ -24,10 +24,10 @@ pub(crate) fn load(
         random_seed: &boot.random_seed,
         protocol: BootProtocol::Auto,
     };
-    let initrd = boot.initrd.as_mut().map(Source::File);
+    let initrd = boot.initrd.as_mut().map(Source::file).transpose()?;
     let state = trivisor_loader::load(
         &**memory.ram().memory(),
-        Source::File(&mut boot.kernel),
+        Source::file(&mut boot.kernel)?,
         initrd,
         &guest,
     )?;

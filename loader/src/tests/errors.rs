@@ -38,7 +38,7 @@ fn file_error(mut file: File) -> LoadError {
     let regions = map(16 * MIB);
     load(
         &ram(16 * MIB),
-        Source::File(&mut file),
+        Source::file(&mut file).unwrap(),
         None,
         &guest(&regions),
     )
@@ -212,7 +212,10 @@ fn a_file_is_as_good_as_bytes() {
     let mut initrd = tempfile::tempfile().unwrap();
     initrd.write_all(b"initrd").unwrap();
     let (memory, regions) = (ram(16 * MIB), map(16 * MIB));
-    let (kernel, initrd) = (Source::File(&mut kernel), Source::File(&mut initrd));
+    let (kernel, initrd) = (
+        Source::file(&mut kernel).unwrap(),
+        Source::file(&mut initrd).unwrap(),
+    );
     let state = load(&memory, kernel, Some(initrd), &guest(&regions)).unwrap();
     let loaded = Loaded { memory, state };
     assert_eq!(loaded.state.rip, 0x10_0008);
@@ -229,7 +232,7 @@ fn a_sparse_file_of_terabytes_costs_nothing() {
     let result = load(
         &memory,
         Source::Bytes(&kernel),
-        Some(Source::File(&mut initrd)),
+        Some(Source::file(&mut initrd).unwrap()),
         &guest(&regions),
     );
     assert!(matches!(result, Err(LoadError::InitrdTooLarge { size, .. }) if size == 1 << 42));
