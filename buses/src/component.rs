@@ -54,6 +54,25 @@ pub enum RestoreError {
     },
 }
 
+impl RestoreError {
+    /// Fails with [`RestoreError::Field`] unless `right`: how a state is checked field by field.
+    ///
+    /// # Errors
+    /// When the field holds what the chip cannot have.
+    pub const fn check(
+        kind: &'static str,
+        field: &'static str,
+        value: u64,
+        right: bool,
+    ) -> Result<(), Self> {
+        if right {
+            Ok(())
+        } else {
+            Err(Self::Field { kind, field, value })
+        }
+    }
+}
+
 impl SavedState {
     /// Encodes `state`, a struct of plain integers and byte vectors.
     ///

@@ -51,17 +51,7 @@ impl TryFrom<IoApicStateV1> for IoApic82093 {
             redirection,
             levels,
         } = state;
-        let check = |field, value: u64, right: bool| {
-            if right {
-                Ok(())
-            } else {
-                Err(RestoreError::Field {
-                    kind: KIND,
-                    field,
-                    value,
-                })
-            }
-        };
+        let check = |field, value, right| RestoreError::check(KIND, field, value, right);
         check("id", id.into(), id & 0xf0ff_ffff == 0)?;
         check("levels", levels.into(), levels >> PINS == 0)?;
         let redirection = redirection.map(Redirection::from_bits);

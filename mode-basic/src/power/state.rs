@@ -41,19 +41,13 @@ impl TryFrom<PowerStateV1> for PowerBlock {
             sleep_control,
             events,
         } = state;
-        let refuse = |field, value| {
-            Err(RestoreError::Field {
-                kind: KIND,
-                field,
-                value,
-            })
-        };
-        if sleep_control & 0xe3 != 0 {
-            return refuse("sleep_control", sleep_control.into());
-        }
-        if events & !3 != 0 {
-            return refuse("events", events.into());
-        }
+        let check = |field, value, right| RestoreError::check(KIND, field, value, right);
+        check(
+            "sleep_control",
+            sleep_control.into(),
+            sleep_control & 0xe3 == 0,
+        )?;
+        check("events", events.into(), events & !3 == 0)?;
         Ok(Self {
             sleep_control: SleepControl::from_bits(sleep_control),
             events: Events::from_bits(events),

@@ -61,18 +61,7 @@ impl TryFrom<RtcStateV1> for RtcMc146818 {
     type Error = RestoreError;
 
     fn try_from(state: RtcStateV1) -> Result<Self, RestoreError> {
-        let impossible = |field, value: u64| RestoreError::Field {
-            kind: KIND,
-            field,
-            value,
-        };
-        let check = |field, value: u64, right: bool| {
-            if right {
-                Ok(())
-            } else {
-                Err(impossible(field, value))
-            }
-        };
+        let check = |field, value, right| RestoreError::check(KIND, field, value, right);
         let RtcStateV1 {
             index,
             a,
@@ -92,7 +81,11 @@ impl TryFrom<RtcStateV1> for RtcMc146818 {
         let phase = u64::from(phase_ns);
         check("phase_ns", phase, phase < SECOND_NS)?;
         let size = ram.len() as u64;
-        let ram = ram.try_into().map_err(|_| impossible("ram", size))?;
+        let ram = ram.try_into().map_err(|_| RestoreError::Field {
+            kind: KIND,
+            field: "ram",
+            value: size,
+        })?;
         Ok(Self {
             index,
             a: a_bits,

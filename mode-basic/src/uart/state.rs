@@ -73,17 +73,7 @@ impl TryFrom<UartStateV1> for Uart16550 {
     type Error = RestoreError;
 
     fn try_from(state: UartStateV1) -> Result<Self, RestoreError> {
-        let check = |field, value: u64, right: bool| {
-            if right {
-                Ok(())
-            } else {
-                Err(RestoreError::Field {
-                    kind: KIND,
-                    field,
-                    value,
-                })
-            }
-        };
+        let check = |field, value, right| RestoreError::check(KIND, field, value, right);
         let UartStateV1 {
             divisor,
             ier,
