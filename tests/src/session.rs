@@ -39,6 +39,17 @@ impl Session {
         Self::spawn(Command::new(crate::trivisor()).args(arguments))
     }
 
+    /// Starts the bare-metal guest with a script; `options` of `trivisor run` come last.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn guest(script: &str, options: &[&str]) -> Self {
+        let mut command = Command::new(crate::trivisor());
+        command.args(["run", "--timeout", "600", "--kernel"]);
+        command.arg(crate::bare_metal()).arg("--cmdline-only");
+        Self::spawn(command.arg(format!("-- {script}")).args(options))
+    }
+
     /// Starts any command.
     ///
     /// # Panics

@@ -1,7 +1,5 @@
 //! The basic machine from inside: a guest that drives each device by a script.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by it")]
-
 use trivisor_tests::{Ended, Session, bare_metal, kvm_wanted};
 
 /// Runs `script` in the bare-metal guest.
@@ -10,18 +8,8 @@ fn guest(script: &str, more: &[&str]) -> Ended {
 }
 
 fn start(script: &str, more: &[&str]) -> Session {
-    let kernel = bare_metal();
-    let cmdline = format!("-- {script}");
-    let mut arguments = vec![
-        "run",
-        "--mode",
-        "basic",
-        "--kernel",
-        kernel.to_str().unwrap(),
-    ];
-    arguments.extend(["--cmdline-only", &cmdline, "--timeout", "600"]);
-    arguments.extend(more);
-    Session::start(arguments)
+    let options: Vec<&str> = [&["--mode", "basic"], more].concat();
+    Session::guest(script, &options)
 }
 
 /// Runs `script` and expects each of `wanted` in its output, no failed command, and status 0.

@@ -7,19 +7,7 @@ use std::process::{Command, Output};
 use trivisor_tests::{Session, bare_metal, kvm_wanted, trivisor};
 
 fn start(name: &str, script: &str) -> Session {
-    let kernel = bare_metal();
-    let cmdline = format!("-- {script}");
-    let mut vm = Session::start([
-        "run",
-        "--name",
-        name,
-        "--kernel",
-        kernel.to_str().unwrap(),
-        "--cmdline-only",
-        &cmdline,
-        "--timeout",
-        "600",
-    ]);
+    let mut vm = Session::guest(script, &["--name", name]);
     vm.expect("ok ");
     vm
 }

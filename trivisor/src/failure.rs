@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Write;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,16 @@ impl Failure {
             status: HOST,
             what: what.into(),
             advice: advice.into(),
+        }
+    }
+
+    /// The host refused `what`, for the reason that it gives.
+    pub(crate) fn refused(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| {
+            Self::host(
+                format!("the host refused {what}: {error}"),
+                "see `trivisor check`",
+            )
         }
     }
 

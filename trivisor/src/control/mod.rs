@@ -56,7 +56,7 @@ pub(crate) fn run(plan: Plan) -> Result<u8, Failure> {
         return control();
     };
     // The calling thread is the VM's: its start is what is waited for.
-    let control = spawn("control", control).map_err(host("a thread"))?;
+    let control = spawn("control", control).map_err(Failure::refused("a thread"))?;
     life();
     control.join().unwrap_or_else(|_| {
         Err(Failure::host(
@@ -71,15 +71,6 @@ fn spawn<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     std::thread::Builder::new().name(name.into()).spawn(run)
-}
-
-fn host(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
-    move |error| {
-        Failure::host(
-            format!("the host refused {what}: {error}"),
-            "see `trivisor check`",
-        )
-    }
 }
 
 struct Control {
@@ -118,11 +109,10 @@ impl Control {
     /// What a VM that is being made needs around it.
     fn new(plan: Arc<Plan>, started: Instant, vm: Vm, wires: Wires) -> Result<Self, Failure> {
         // Before the terminal changes: a signal in between would leave it so.
-        let signals = Signals::catch().map_err(host("handlers of signals"))?;
+        let signals = Signals::catch().map_err(Failure::refused("handlers of signals"))?;
         let terminal = match plan.sink {
-            Sink::Stdio => {
-                RawTerminal::enter(rustix::stdio::stdin()).map_err(host("the terminal"))?
-            }
+            Sink::Stdio => RawTerminal::enter(rustix::stdio::stdin())
+                .map_err(Failure::refused("the terminal"))?,
             _ => None,
         };
         let keyboard = match plan.sink {
@@ -148,7 +138,7 @@ impl Control {
 
     fn run(mut self) -> Result<u8, Failure> {
         loop {
-            let ready = self.poll().map_err(host("poll"))?;
+            let ready = self.poll().map_err(Failure::refused("poll"))?;
             if ready.output {
                 self.output.pump();
             }
@@ -315,7 +305,7 @@ impl Control {
         if end == End::Reset && self.plan.reboot && self.ending.is_none() {
             let (vm, wires, life) = Vm::start(&self.plan)?;
             if let Some(life) = life {
-                spawn("vm", life).map_err(host("a thread"))?;
+                spawn("vm", life).map_err(Failure::refused("a thread"))?;
             }
             self.vm = vm;
             self.output = Output::new(wires.relay);

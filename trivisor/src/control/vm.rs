@@ -52,22 +52,17 @@ pub(crate) struct Vm {
 impl Vm {
     /// Starts it.
     pub(crate) fn start(plan: &Arc<Plan>) -> Result<(Self, Wires, Option<Life>), Failure> {
-        let refused = |error: std::io::Error| {
-            Failure::host(
-                format!("the host refused a VM process: {error}"),
-                "see `trivisor check`",
-            )
-        };
-        let (channel, theirs) = Channel::pair().map_err(refused)?;
+        let refused = || Failure::refused("a VM process");
+        let (channel, theirs) = Channel::pair().map_err(refused())?;
         let mut pipes = None;
         let mut wires = Wires {
             input: None,
             relay: None,
         };
-        if let Some(ends) = Ends::new(&plan.sink).map_err(refused)? {
+        if let Some(ends) = Ends::new(&plan.sink).map_err(refused())? {
             let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
             let (input, ours) =
-                rustix::pipe::pipe_with(flags).map_err(|error| refused(error.into()))?;
+                rustix::pipe::pipe_with(flags).map_err(|error| refused()(error.into()))?;
             pipes = Some(ConsolePipes {
                 input,
                 output: ends.guest,
@@ -77,7 +72,7 @@ impl Vm {
                 relay: ends.relay,
             };
         }
-        let (runner, life) = Runner::start(plan, theirs, pipes).map_err(refused)?;
+        let (runner, life) = Runner::start(plan, theirs, pipes).map_err(refused())?;
         let vm = Self {
             runner,
             channel,

@@ -1,22 +1,10 @@
 //! What the user can do about a VM that does not start, or does not go on.
 
-use std::io;
-
 use trivisor_kvm::Kvm;
 use trivisor_vmm_core::{HostFailure, MachineError};
 
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
-
-/// A step of the VM process that the host refused.
-pub(super) fn host_refused(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
-    move |error| {
-        Failure::host(
-            format!("the host refused {what}: {error}"),
-            "see `trivisor check`",
-        )
-    }
-}
 
 pub(super) fn jail_failure(error: &dyn std::error::Error) -> Failure {
     Failure::host(
@@ -66,8 +54,7 @@ pub(super) fn explain_host(failure: &HostFailure, plan: &Plan) -> Failure {
     match failure {
         HostFailure::ImageTruncated { index } => truncated(plan, Some(*index)),
         HostFailure::Flush { index } => {
-            let disk = plan.disks.get(*index);
-            let name = disk.map_or_else(String::new, |disk| disk.path.display().to_string());
+            let name = disk_name(plan, Some(*index));
             Failure::host(
                 format!("{name} cannot be written to its storage"),
                 "look at the storage behind it; the guest's last writes may be lost",
@@ -94,14 +81,18 @@ pub(crate) fn image_gone() {
 
 /// An image became shorter while the guest had it.
 pub(crate) fn truncated(plan: &Plan, index: Option<usize>) -> Failure {
-    let disk = index.and_then(|index| plan.disks.get(index));
-    let name = match disk {
-        Some(disk) => disk.path.display().to_string(),
-        None if plan.disks.is_empty() => "the file behind the guest's memory".into(),
-        None => "a disk image".into(),
-    };
+    let name = disk_name(plan, index);
     Failure::host(
         format!("{name} was truncated while the guest was using it"),
         "restore it from a copy; nothing else may change an image while a VM has it",
     )
+}
+
+/// What the user calls the file behind a piece of guest memory; `None`: nobody knows which.
+fn disk_name(plan: &Plan, index: Option<usize>) -> String {
+    match index.and_then(|index| plan.disks.get(index)) {
+        Some(disk) => disk.path.display().to_string(),
+        None if plan.disks.is_empty() => "the file behind the guest's memory".into(),
+        None => "a disk image".into(),
+    }
 }

@@ -16,7 +16,7 @@ use trivisor_memory::{Backing, FileMapping};
 use trivisor_sandbox::process;
 use trivisor_vmm_core::{BootConfig, FirstVcpu, Machine, MachineConfig, Mode, Outcome};
 
-use self::explain::{explain_host, explain_machine, host_refused, jail_failure};
+use self::explain::{explain_host, explain_machine, jail_failure};
 use self::jail::Jail;
 use self::tail::{Tail, Tee};
 use crate::failure::{Failure, chain};
@@ -40,9 +40,9 @@ pub(crate) fn enter_process(
     bus_error: u8,
 ) -> u8 {
     let prepare = || {
-        isolate(plan, channel, pipes.as_ref()).map_err(host_refused("a process group"))?;
+        isolate(plan, channel, pipes.as_ref()).map_err(Failure::refused("a process group"))?;
         process::exit_on_bus_error(bus_error, || ())
-            .map_err(host_refused("a handler of bus errors"))
+            .map_err(Failure::refused("a handler of bus errors"))
     };
     let told = match prepare() {
         Ok(()) => live(plan, channel, pipes, |process, end| {
@@ -160,8 +160,8 @@ impl<'a> VmProcess<'a> {
         let tail = Tail::default();
         let (serial, wires) = match pipes {
             Some(pipes) => {
-                let (output, watch) =
-                    console::output(pipes.output).map_err(host_refused("the console's pipe"))?;
+                let (output, watch) = console::output(pipes.output)
+                    .map_err(Failure::refused("the console's pipe"))?;
                 let output = Tee {
                     output,
                     tail: tail.clone(),
@@ -171,7 +171,10 @@ impl<'a> VmProcess<'a> {
             None => (None, None),
         };
         let pmem = map_disks(plan)?;
-        let kvm = plan.kvm.try_clone().map_err(host_refused("a descriptor"))?;
+        let kvm = plan
+            .kvm
+            .try_clone()
+            .map_err(Failure::refused("a descriptor"))?;
         let kvm = Kvm::from_file(kvm).map_err(|error| crate::plan::no_kvm(&error))?;
         let config = MachineConfig {
             mode: Mode::Basic,
@@ -182,9 +185,9 @@ impl<'a> VmProcess<'a> {
                 kernel: plan
                     .kernel
                     .try_clone()
-                    .map_err(host_refused("a descriptor"))?,
+                    .map_err(Failure::refused("a descriptor"))?,
                 initrd: match &plan.initrd {
-                    Some(file) => Some(file.try_clone().map_err(host_refused("a descriptor"))?),
+                    Some(file) => Some(file.try_clone().map_err(Failure::refused("a descriptor"))?),
                     None => None,
                 },
                 cmdline: plan.cmdline.clone(),
@@ -200,12 +203,12 @@ impl<'a> VmProcess<'a> {
         let console = match (wires, machine.console()) {
             (Some((input, watch)), Some(device)) => {
                 let pump = ConsolePump::new(input, watch, device);
-                Some(pump.map_err(host_refused("the console's pipe"))?)
+                Some(pump.map_err(Failure::refused("the console's pipe"))?)
             }
             _ => None,
         };
         let ended = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)
-            .map_err(|error| host_refused("an eventfd")(error.into()))?;
+            .map_err(|error| Failure::refused("an eventfd")(error.into()))?;
         Ok(Self {
             plan,
             channel,
@@ -388,7 +391,7 @@ fn map_disks(plan: &Plan) -> Result<Vec<Arc<FileMapping>>, Failure> {
         let file = disk
             .file
             .try_clone()
-            .map_err(host_refused("a descriptor"))?;
+            .map_err(Failure::refused("a descriptor"))?;
         FileMapping::new(file, disk.read_only).map(Arc::new).map_err(|error| {
             Failure::usage(
                 format!("disk {}: {}", disk.path.display(), chain(&error)),
@@ -407,6 +410,6 @@ fn random<const N: usize>() -> Result<[u8; N], Failure> {
             "the host gave too few random numbers",
             "try again",
         )),
-        Err(error) => Err(host_refused("random numbers")(error.into())),
+        Err(error) => Err(Failure::refused("random numbers")(error.into())),
     }
 }
