@@ -91,9 +91,14 @@ impl Kicker {
 
     /// The calling thread runs the vCPU from now on.
     pub(crate) fn enter_thread(&self) {
+        // Not libc's function: std refers to that weakly, which a static link with LTO resolves to null.
         // SAFETY: gettid has no preconditions.
-        let thread = unsafe { libc::gettid() };
-        self.thread.store(thread, Ordering::SeqCst);
+        let thread = unsafe { libc::syscall(libc::SYS_gettid) };
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a thread number is a pid_t"
+        )]
+        self.thread.store(thread as i32, Ordering::SeqCst);
     }
 
     /// The vCPU is out; the next entry counts again. To be called before looking for what was asked.

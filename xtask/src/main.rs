@@ -1,4 +1,4 @@
-//! Every chore of the workspace: demo, test, guests, bench, fuzz, tidy.
+//! Every chore of the workspace: build, demo, test, guests, bench, fuzz, tidy.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -13,6 +13,7 @@ mod fuzz;
 mod guests;
 mod metadata;
 mod process;
+mod release;
 mod setup;
 mod test;
 mod tidy;
@@ -27,6 +28,7 @@ const USAGE: &str = "\
 cargo xtask CHORE
 
   setup                                   installs what the host lacks, or says what that is
+  build                                   builds the VMM for release, linked statically; prints its path
   demo                                    builds the VMM, boots the bundled guest, prints what it cost
   test [--no-kvm] [--slow] [--shard K/N]  everything that CI checks
   guests                                  makes the test guests only
@@ -52,6 +54,10 @@ fn run(mut arguments: Arguments) -> Result<()> {
         Some("setup") => {
             arguments.end()?;
             setup::run()
+        }
+        Some("build") => {
+            arguments.end()?;
+            release::trivisor().map(|path| println!("{}", path.display()))
         }
         Some("demo") => {
             arguments.end()?;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::process::{self, cargo};
-use crate::{guests, workspace};
+use crate::{guests, release, workspace};
 
 /// Guest RAM in bytes; the floor has it built in.
 pub(super) const RAM: u64 = 256 << 20;
@@ -72,17 +72,8 @@ impl Contender {
 pub(super) fn all() -> Result<Vec<Contender>> {
     let guest = guests::bare_metal()?;
     let guest = guest.to_str().context("the target folder's name")?;
-    process::run(&mut cargo(&["build", "--release", "--package", "trivisor"]))?;
-    let floor = [
-        "build",
-        "--release",
-        "--package",
-        "trivisor-kvm",
-        "--example",
-        "floor",
-    ];
-    process::run(&mut cargo(&floor))?;
-    let release = workspace::target().join("release");
+    let trivisor = release::trivisor()?;
+    let floor = release::build(&["--package", "trivisor-kvm", "--example", "floor"])?;
     let ours = |name, sandbox: &[&str]| {
         let common = [
             "run", "--mode", "basic", "--memory", "256M", "--kernel", guest,
@@ -90,7 +81,7 @@ pub(super) fn all() -> Result<Vec<Contender>> {
         Contender {
             name,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            program: release.join("trivisor"),
+            program: trivisor.clone(),
             arguments: words(&[&common, sandbox].concat()),
             command_line: Some("--cmdline-only"),
             terminal: false,
@@ -128,7 +119,7 @@ pub(super) fn all() -> Result<Vec<Contender>> {
         Contender {
             name: "floor",
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            program: release.join("examples/floor"),
+            program: floor.join("examples/floor"),
             arguments: words(&[guest]),
             command_line: None,
             terminal: false,
@@ -146,6 +137,8 @@ fn alioth(guest: &str) -> Result<Contender> {
     let program = folder.join("bin/alioth");
     if !program.exists() {
         let mut install = cargo(&["install", "--locked", "alioth-cli", "--version", ALIOTH]);
+        // As its users get it: without what this workspace tells cargo.
+        install.current_dir(workspace::cache()?);
         install.arg("--root").arg(&folder);
         // Its own build folder goes with the process; ours is another workspace's.
         install.env_remove("CARGO_TARGET_DIR");
