@@ -11,12 +11,16 @@ pub mod doorbell;
 pub mod events;
 pub mod line;
 pub mod msi;
+pub mod packets;
 pub mod routing;
+pub mod segment;
 pub mod shell;
 pub mod slots;
+pub mod storage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
+pub mod wake;
 
 #[cfg(test)]
 mod tests;
@@ -30,8 +34,12 @@ pub use doorbell::{Doorbell, DoorbellAddress};
 pub use events::{EventSink, MachineEvent, PowerButton};
 pub use line::{Line, LineEnd, Wire};
 pub use msi::{EoiTarget, Msi, MsiSink, PinRoutes};
+pub use packets::{Offloads, Packets};
 pub use routing::{Bus, MmioBus, Overlap, PortBus};
+pub use segment::Segment;
 pub use shell::Shell;
 pub use slots::{Fitted, Host, Installed, Slots};
+pub use storage::{Completion, Geometry, Storage, StorageBusy, StorageOp, StorageRequest};
 pub use time::{Clock, GuestTime, Timer, WallClock};
 pub use vm_device::bus::{MmioAddress, MmioRange, PioAddress, PioRange};
+pub use wake::{Source, Wake, Woken};

@@ -1,5 +1,6 @@
 //! Where a board puts its chips, and what the host gives them.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use trivisor_memory::FileMapping;
@@ -13,6 +14,7 @@ use crate::msi::{EoiTarget, MsiSink, PinRoutes};
 use crate::routing::{MmioBus, PortBus, RouteError};
 use crate::shell::Shell;
 use crate::time::{Clock, WallClock};
+use crate::wake::{Source, Woken};
 
 /// What the host of a board provides: everything that chips may lean on.
 #[derive(Clone)]
@@ -115,6 +117,8 @@ pub struct Fitted {
     pub power_button: Option<Arc<dyn PowerButton>>,
     /// The serial consoles, first port first.
     pub consoles: Vec<Arc<dyn CharInput>>,
+    /// What the chips wait for on the host.
+    pub sources: Vec<Source>,
 }
 
 impl std::fmt::Debug for Fitted {
@@ -228,6 +232,28 @@ impl Slots {
             .components
             .push((name, Arc::<Shell<D>>::clone(&chip)));
         chip
+    }
+
+    /// Takes `chip` into start, reset and save; something else, such as a PCI bus, gives it its addresses.
+    pub fn component(&mut self, name: &'static str, chip: Arc<dyn Installed>) {
+        self.fitted.components.push((name, chip));
+    }
+
+    /// The ports, for a chip that gives out addresses itself.
+    #[must_use]
+    pub fn ports(&self) -> &Arc<PortBus> {
+        &self.fitted.ports
+    }
+
+    /// The memory-mapped devices, for a chip that gives out addresses itself.
+    #[must_use]
+    pub fn memory(&self) -> &Arc<MmioBus> {
+        &self.fitted.mmio
+    }
+
+    /// `chip` is woken when `fd` can be read or written.
+    pub fn source(&mut self, fd: OwnedFd, chip: Arc<dyn Woken>) {
+        self.fitted.sources.push(Source { fd, chip });
     }
 
     /// Copies a firmware table to guest RAM at `address`.

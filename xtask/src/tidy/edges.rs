@@ -9,11 +9,27 @@ const EDGES: &[(&str, &[&str])] = &[
     ("trivisor-buses", &["trivisor-memory"]),
     ("trivisor-emulator", &[]),
     ("trivisor-loader", &[]),
+    ("trivisor-pci", &["trivisor-buses"]),
+    (
+        "trivisor-virtio-device",
+        &["trivisor-buses", "trivisor-memory", "trivisor-pci"],
+    ),
     ("trivisor-backends", &["trivisor-buses", "trivisor-memory"]),
     ("trivisor-sandbox", &[]),
     (
         "trivisor-mode-basic",
         &["trivisor-buses", "trivisor-loader", "trivisor-memory"],
+    ),
+    (
+        "trivisor-devices-pv",
+        &[
+            "trivisor-buses",
+            "trivisor-loader",
+            "trivisor-memory",
+            "trivisor-mode-basic",
+            "trivisor-pci",
+            "trivisor-virtio-device",
+        ],
     ),
     (
         "trivisor-kvm",

@@ -1,0 +1,53 @@
+//! What stands behind a network card: a cable for Ethernet frames.
+
+use std::io;
+
+use crate::segment::Segment;
+
+/// Work that the other end of the cable does for the guest: virtio 1.3, 5.1.3 and 5.1.6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offloads {
+    /// Partial checksums are taken and given.
+    pub checksum: bool,
+    /// Segments of TCP over IPv4 larger than the MTU.
+    pub tso4: bool,
+    /// Segments of TCP over IPv6 larger than the MTU.
+    pub tso6: bool,
+    /// With the congestion bit.
+    pub ecn: bool,
+    /// Segments of UDP larger than the MTU.
+    pub uso: bool,
+}
+
+/// A cable. No method waits: [`io::ErrorKind::WouldBlock`] says that it is full, or empty.
+pub trait Packets: Send {
+    /// Whether each frame has a virtio-net header of 12 bytes in front (virtio 1.3, 5.1.6). Without it a frame
+    /// goes bare, and none of the offloads can be had.
+    fn has_header(&self) -> bool;
+
+    /// What the other end can take from the guest and give to it.
+    fn offloads(&self) -> Offloads {
+        Offloads::default()
+    }
+
+    /// What the guest takes from now on.
+    ///
+    /// # Errors
+    /// What the host refused.
+    fn accept_offloads(&mut self, offloads: Offloads) -> io::Result<()> {
+        let _none_to_accept = offloads;
+        Ok(())
+    }
+
+    /// Sends one frame.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`]: later. Others: the frame is lost, as on a cable.
+    fn send(&mut self, frame: &[Segment]) -> io::Result<()>;
+
+    /// Receives one frame into the segments; the bytes that it took. What does not fit is cut off.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`]: there is none now. Others: the cable is broken for now.
+    fn receive(&mut self, into: &[Segment]) -> io::Result<usize>;
+}

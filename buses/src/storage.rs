@@ -1,0 +1,89 @@
+//! What stands behind a disk: blocks by number, moved without waiting.
+
+use std::io;
+
+use crate::segment::Segment;
+
+/// What a disk is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageOp {
+    /// From the disk into the segments.
+    Read,
+    /// From the segments to the disk.
+    Write,
+    /// What was written before it was begun is stored when this ends.
+    Flush,
+    /// The contents of the range are not needed any more.
+    Discard,
+    /// The range reads zeros from now on.
+    WriteZeroes {
+        /// The storage may be given back.
+        unmap: bool,
+    },
+}
+
+/// One request. It may end after, before or together with others.
+#[derive(Debug, Clone, Copy)]
+pub struct StorageRequest<'a> {
+    /// What its completion will be called; unique among those under way.
+    pub id: u64,
+    /// What is to be done.
+    pub op: StorageOp,
+    /// The first byte on the disk; a multiple of 512. 0 for a flush.
+    pub offset: u64,
+    /// Bytes; those of the segments together for a read or write. 0 for a flush.
+    pub len: u64,
+    /// Guest RAM, for a read or write. Need not live longer than the call.
+    pub segments: &'a [Segment],
+}
+
+/// The end of a request.
+#[derive(Debug)]
+pub struct Completion {
+    /// The request.
+    pub id: u64,
+    /// Whether all of it was done: a short transfer is an error.
+    pub result: io::Result<()>,
+}
+
+/// As many requests are under way as the storage can take: try again after a completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the storage takes no more requests for now")]
+pub struct StorageBusy;
+
+/// What a disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// Bytes; a multiple of 512.
+    pub capacity: u64,
+    /// No writes.
+    pub read_only: bool,
+    /// Bytes of the smallest transfer that costs no more than itself: a power of two, 512 or more.
+    pub physical_block: u32,
+    /// Discard and write-zeroes are more than an error.
+    pub can_discard: bool,
+}
+
+/// An image behind a disk. No method but [`drain`](Self::drain) waits for the host.
+///
+/// A descriptor that becomes readable with each completion belongs to it; who makes the storage hands that to
+/// the machine's event loop beside the device, see [`Source`](crate::Source).
+pub trait Storage: Send {
+    /// What it is; the capacity may change while it is used.
+    fn geometry(&self) -> Geometry;
+
+    /// Takes a request. It may be held until [`start`](Self::start).
+    ///
+    /// # Errors
+    /// When no more requests can be taken now.
+    fn submit(&mut self, request: &StorageRequest<'_>) -> Result<(), StorageBusy>;
+
+    /// Begins all that was submitted.
+    fn start(&mut self);
+
+    /// The next request that has ended.
+    fn complete(&mut self) -> Option<Completion>;
+
+    /// Waits until everything under way has ended; the completions are still to be fetched.
+    fn drain(&mut self);
+}

@@ -1,0 +1,1 @@
+//! Memory balloon: virtio 1.3, 5.5.

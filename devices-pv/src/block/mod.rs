@@ -1,0 +1,1 @@
+//! Block device: virtio 1.3, 5.2.

@@ -1,0 +1,1 @@
+//! Console: virtio 1.3, 5.3.

@@ -1,0 +1,1 @@
+//! Input device: virtio 1.3, 5.8.

@@ -1,0 +1,1 @@
+//! Network card: virtio 1.3, 5.1.

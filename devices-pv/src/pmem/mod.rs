@@ -1,0 +1,1 @@
+//! Persistent memory: virtio 1.3, 5.19.

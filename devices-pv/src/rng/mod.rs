@@ -1,0 +1,1 @@
+//! Entropy source: virtio 1.3, 5.4.

@@ -1,0 +1,1 @@
+//! Socket device: virtio 1.3, 5.10.
