@@ -19,6 +19,7 @@ use crate::boot;
 use crate::clock::{GuestClock, HostTime};
 use crate::config::{CoreConfig, MachineConfig, Mode};
 use crate::control::{Control, ThreadEnd};
+use crate::events::EventLoop;
 use crate::outcome::Outcome;
 use crate::vcpu_thread::{BusIo, VcpuThread};
 
@@ -187,6 +188,7 @@ impl Machine {
             pin_routes: vm.local_apics().clone(),
             events: control.clone(),
             dma: Arc::new(PhysicalMemory::new(ram.clone(), Vec::new())),
+            ram: ram.clone(),
             clock: clock.clone(),
             wall_clock: Arc::new(HostTime),
         };
@@ -331,6 +333,14 @@ impl Machine {
     #[must_use]
     pub fn console(&self) -> Option<Arc<dyn CharInput>> {
         self.fitted.consoles.first().cloned()
+    }
+
+    /// What the board's chips wait for on the host: for the thread that serves them, once.
+    ///
+    /// # Errors
+    /// When the host refuses to watch it.
+    pub fn events(&mut self) -> io::Result<EventLoop> {
+        EventLoop::new(std::mem::take(&mut self.fitted.sources))
     }
 
     /// What happened so far.
