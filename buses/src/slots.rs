@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use trivisor_memory::FileMapping;
+use trivisor_memory::{FileMapping, GuestRam};
 
 use crate::access::{MmioDevice, PortDevice, Widths};
 use crate::character::CharInput;
@@ -27,6 +27,8 @@ pub struct Host {
     pub events: Arc<dyn EventSink>,
     /// Guest RAM for bus masters.
     pub dma: Arc<dyn Dma>,
+    /// Guest RAM itself, for chips that hand runs of it to their back-ends.
+    pub ram: GuestRam,
     /// Guest time.
     pub clock: Arc<dyn Clock>,
     /// The time of day.

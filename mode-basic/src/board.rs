@@ -81,6 +81,18 @@ impl std::fmt::Debug for BasicBoard {
 
 impl Board for BasicBoard {
     fn fit(self, slots: &mut Slots) -> Result<(), FitError> {
+        self.fit_chips(slots)?
+            .describe(slots, Extension::new("basic"))
+    }
+}
+
+impl BasicBoard {
+    /// Fits the chips alone: a larger board adds its own before the guest is told of all by
+    /// [`BasicChips::describe`].
+    ///
+    /// # Errors
+    /// As for the board.
+    pub fn fit_chips(self, slots: &mut Slots) -> Result<BasicChips, FitError> {
         let host = slots.host().clone();
         let events = || host.events.clone();
 
@@ -141,7 +153,44 @@ impl Board for BasicBoard {
             slots.mmio("pmem", nvdimm.flush_hint, pmem::SIZE, pmem::WIDTHS, chip)?;
         }
 
-        firmware_tables(slots, self.cpus, self.ram, &nvdimms)
+        Ok(BasicChips {
+            io_apic,
+            cpus: self.cpus,
+            ram: self.ram,
+            nvdimms,
+        })
+    }
+}
+
+/// The chips of a basic board in their slots, and what firmware tables have to say of them.
+#[derive(Debug)]
+pub struct BasicChips {
+    io_apic: IoApicOnBus,
+    cpus: u8,
+    ram: RamLayout,
+    nvdimms: Vec<Nvdimm>,
+}
+
+/// What a larger board has beside the basic one.
+#[derive(Debug, Clone, Default)]
+pub struct Extension {
+    /// What SMBIOS calls the machine.
+    pub product: &'static str,
+    /// Further devices, as AML below `\_SB`.
+    pub devices: Vec<u8>,
+    /// The memory-mapped configuration space of PCI.
+    pub ecam: Option<acpi::Ecam>,
+}
+
+impl Extension {
+    /// Nothing but a name.
+    #[must_use]
+    pub const fn new(product: &'static str) -> Self {
+        Self {
+            product,
+            devices: Vec::new(),
+            ecam: None,
+        }
     }
 }
 
@@ -186,43 +235,59 @@ fn place_images(ram_end: u64, images: &[Arc<FileMapping>]) -> Result<Vec<Nvdimm>
     Ok(nvdimms)
 }
 
-/// Puts ACPI and SMBIOS tables where kernels look for them.
-fn firmware_tables(
-    slots: &mut Slots,
-    cpus: u8,
-    ram: RamLayout,
-    nvdimms: &[Nvdimm],
-) -> Result<(), FitError> {
-    let platform = Platform {
-        cpus,
-        local_apic: map::LOCAL_APIC,
-        io_apic: acpi::IoApic {
-            id: 0,
-            address: map::IO_APIC,
-        },
-        sleep_control: map::POWER + power::regs::offset::SLEEP_CONTROL,
-        sleep_status: map::POWER + power::regs::offset::SLEEP_STATUS,
-        reset: map::POWER + power::regs::offset::RESET,
-        reset_value: power::regs::RESET_VALUE,
-        // A clock, and nothing else that a PC has.
-        boot_arch: boot_arch::NO_VGA,
-        aml: &dsdt::aml(nvdimms),
-        nvdimms,
-    };
-    let tables = acpi::build(&platform, map::ACPI, map::ACPI_SIZE).map_err(unfit("acpi"))?;
-    slots.rsdp(tables.address);
-    slots.place(tables.address, tables.bytes);
+impl BasicChips {
+    /// The chip whose pins from 10 on are free, except [`map::POWER_PIN`].
+    #[must_use]
+    pub const fn io_apic(&self) -> &IoApicOnBus {
+        &self.io_apic
+    }
 
-    let ram: Vec<(u64, u64)> = ram.ranges().map(|run| (run.start, run.size)).collect();
-    let description = smbios::Description {
-        manufacturer: "Trivisor",
-        product: "basic",
-        version: env!("CARGO_PKG_VERSION"),
-        cpus,
-        ram: &ram,
-    };
-    slots.place(map::SMBIOS, smbios::build(&description, map::SMBIOS));
-    Ok(())
+    /// The first address behind RAM and persistent memory.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        let images = self.nvdimms.iter();
+        images
+            .map(|image| image.address + image.size)
+            .fold(self.ram.end(), u64::max)
+    }
+
+    /// Puts ACPI and SMBIOS tables where kernels look for them.
+    ///
+    /// # Errors
+    /// When there is no room for them.
+    pub fn describe(&self, slots: &mut Slots, beside: Extension) -> Result<(), FitError> {
+        let platform = Platform {
+            cpus: self.cpus,
+            local_apic: map::LOCAL_APIC,
+            io_apic: acpi::IoApic {
+                id: 0,
+                address: map::IO_APIC,
+            },
+            sleep_control: map::POWER + power::regs::offset::SLEEP_CONTROL,
+            sleep_status: map::POWER + power::regs::offset::SLEEP_STATUS,
+            reset: map::POWER + power::regs::offset::RESET,
+            reset_value: power::regs::RESET_VALUE,
+            // A clock, and nothing else that a PC has.
+            boot_arch: boot_arch::NO_VGA,
+            aml: &dsdt::aml(&self.nvdimms, &beside.devices),
+            nvdimms: &self.nvdimms,
+            ecam: beside.ecam,
+        };
+        let tables = acpi::build(&platform, map::ACPI, map::ACPI_SIZE).map_err(unfit("acpi"))?;
+        slots.rsdp(tables.address);
+        slots.place(tables.address, tables.bytes);
+
+        let ram: Vec<(u64, u64)> = self.ram.ranges().map(|run| (run.start, run.size)).collect();
+        let description = smbios::Description {
+            manufacturer: "Trivisor",
+            product: beside.product,
+            version: env!("CARGO_PKG_VERSION"),
+            cpus: self.cpus,
+            ram: &ram,
+        };
+        slots.place(map::SMBIOS, smbios::build(&description, map::SMBIOS));
+        Ok(())
+    }
 }
 
 fn unfit<E: std::error::Error + Send + Sync + 'static>(

@@ -26,8 +26,8 @@ const GENERATION_ID: u32 = power::regs::Events::new()
     .with_generation_id(true)
     .into_bits();
 
-/// The body of the DSDT.
-pub(crate) fn aml(nvdimms: &[Nvdimm]) -> Vec<u8> {
+/// The body of the DSDT; `more` are devices of a larger board.
+pub(crate) fn aml(nvdimms: &[Nvdimm], more: &[u8]) -> Vec<u8> {
     let mut aml = Vec::new();
     // SLP_TYP of the sleep control register; the second byte is for a PM1b that does not exist.
     let soft_off = Package::new(vec![&power::regs::S5, &ZERO, &ZERO, &ZERO]);
@@ -43,6 +43,7 @@ pub(crate) fn aml(nvdimms: &[Nvdimm]) -> Vec<u8> {
     if !nvdimms.is_empty() {
         persistent_memory(&mut devices, nvdimms);
     }
+    devices.extend_from_slice(more);
     aml.extend(Scope::raw("\\_SB_".into(), devices));
     aml
 }

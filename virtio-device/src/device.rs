@@ -74,6 +74,12 @@ pub trait VirtioDevice: Send {
         false
     }
 
+    /// Returns when what was handed to the back-end has ended, its buffers used: guest RAM stands still until the next
+    /// call, which is a [`notify`](Self::notify) of each queue and a [`wake`](Self::wake).
+    fn pause(&mut self, io: &mut Io<'_>) {
+        let _nothing_under_way = io;
+    }
+
     /// Ends all work on `queue`, or on all queues where there is no number: afterwards no buffer of it is held and
     /// nothing is written to guest RAM. Buffers under way are given back used where that can be.
     fn stop(&mut self, queue: Option<u16>, io: &mut Io<'_>);

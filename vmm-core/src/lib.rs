@@ -6,11 +6,15 @@ mod clock;
 mod config;
 mod control;
 mod crash;
+mod events;
 mod machine;
 mod outcome;
 mod vcpu_thread;
 
+#[cfg(feature = "pv")]
+pub use config::VirtioConfig;
 pub use config::{BootConfig, CoreConfig, MachineConfig, Mode};
 pub use crash::{CrashCause, CrashReport};
+pub use events::EventLoop;
 pub use machine::{FirstAct, FirstVcpu, MAX_VCPUS, Machine, MachineError, Statistics};
 pub use outcome::{HostFailure, Outcome};

@@ -6,6 +6,8 @@ use std::thread::Builder;
 
 use thiserror::Error;
 use trivisor_buses::{Board, CharInput, FitError, Fitted, Host, PowerButton, Slots};
+#[cfg(feature = "pv")]
+use trivisor_devices_pv::board::PvBoard;
 use trivisor_kvm::{
     IrqchipKind, Kicker, Kvm, PhysicalMemory, StatisticsFile, Vcpu, Vm, VmError,
     install_kick_handler,
@@ -17,8 +19,11 @@ use trivisor_mode_basic::board::BasicBoard;
 
 use crate::boot;
 use crate::clock::{GuestClock, HostTime};
+#[cfg(feature = "pv")]
+use crate::config::VirtioConfig;
 use crate::config::{CoreConfig, MachineConfig, Mode};
 use crate::control::{Control, ThreadEnd};
+use crate::events::EventLoop;
 use crate::outcome::Outcome;
 use crate::vcpu_thread::{BusIo, VcpuThread};
 
@@ -134,23 +139,36 @@ impl Machine {
     /// # Errors
     /// What cannot be had, or what is wrong with the kernel.
     pub fn new(kvm: &Kvm, config: MachineConfig) -> Result<Self, MachineError> {
+        let basic = BasicBoard {
+            cpus: config.cpus,
+            ram: RamLayout::new(config.memory_bytes)?,
+            serial: config.serial,
+            pmem: config.pmem,
+            debug_exit: config.debug_exit,
+            generation_id: config.generation_id,
+        };
+        let core = CoreConfig {
+            cpus: config.cpus,
+            memory_bytes: config.memory_bytes,
+            ram: config.ram,
+            irqchip: IrqchipKind::Split { pins: PINS },
+            boot: config.boot,
+        };
         match config.mode {
             #[cfg(feature = "basic")]
-            Mode::Basic => {
-                let board = BasicBoard {
-                    cpus: config.cpus,
-                    ram: RamLayout::new(config.memory_bytes)?,
-                    serial: config.serial,
-                    pmem: config.pmem,
-                    debug_exit: config.debug_exit,
-                    generation_id: config.generation_id,
-                };
-                let core = CoreConfig {
-                    cpus: config.cpus,
-                    memory_bytes: config.memory_bytes,
-                    ram: config.ram,
-                    irqchip: IrqchipKind::Split { pins: PINS },
-                    boot: config.boot,
+            Mode::Basic => Self::with_board(kvm, core, basic),
+            #[cfg(feature = "pv")]
+            Mode::Pv => {
+                let VirtioConfig {
+                    devices,
+                    transport,
+                    packed,
+                } = config.virtio;
+                let board = PvBoard {
+                    basic,
+                    devices,
+                    transport,
+                    packed,
                 };
                 Self::with_board(kvm, core, board)
             }
@@ -187,6 +205,7 @@ impl Machine {
             pin_routes: vm.local_apics().clone(),
             events: control.clone(),
             dma: Arc::new(PhysicalMemory::new(ram.clone(), Vec::new())),
+            ram: ram.clone(),
             clock: clock.clone(),
             wall_clock: Arc::new(HostTime),
         };
@@ -331,6 +350,14 @@ impl Machine {
     #[must_use]
     pub fn console(&self) -> Option<Arc<dyn CharInput>> {
         self.fitted.consoles.first().cloned()
+    }
+
+    /// What the board's chips wait for on the host: for the thread that serves them, once.
+    ///
+    /// # Errors
+    /// When the host refuses to watch it.
+    pub fn events(&mut self) -> io::Result<EventLoop> {
+        EventLoop::new(std::mem::take(&mut self.fitted.sources))
     }
 
     /// What happened so far.

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use trivisor_memory::{GuestRam, RamLayout, RamOptions};
+
 use crate::dma::{Dma, DmaError};
 use crate::events::{EventSink, MachineEvent};
 use crate::line::{Line, LineEnd, Wire};
@@ -37,30 +39,37 @@ impl<T> Recorder<T> {
 
 /// RAM from address 0 on.
 #[derive(Debug)]
-pub struct TestMemory(Mutex<Vec<u8>>);
+pub struct TestMemory(GuestRam);
 
 impl TestMemory {
-    /// `size` bytes of zeroes.
+    /// `size` bytes of zeroes, 1 MiB at least.
+    ///
+    /// # Panics
+    /// When the host has not as much.
     #[must_use]
-    pub fn new(size: usize) -> Self {
-        Self(Mutex::new(vec![0; size]))
+    pub fn new(size: u64) -> Self {
+        let layout = RamLayout::new(size).expect("a size of RAM");
+        Self(GuestRam::new(layout, &RamOptions::default()).expect("the host has RAM"))
     }
 
-    fn with(&self, address: u64, len: usize, with: impl FnOnce(&mut [u8])) -> Result<(), DmaError> {
-        let mut ram = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = usize::try_from(address).ok();
-        let part = start.and_then(|start| ram.get_mut(start..start.checked_add(len)?));
-        part.map(with).ok_or(DmaError { address, len })
+    /// As back-ends get it.
+    #[must_use]
+    pub const fn ram(&self) -> &GuestRam {
+        &self.0
     }
 }
 
 impl Dma for TestMemory {
     fn read(&self, address: u64, data: &mut [u8]) -> Result<(), DmaError> {
-        self.with(address, data.len(), |ram| data.copy_from_slice(ram))
+        let len = data.len();
+        let moved = self.0.read(address, data);
+        moved.then_some(()).ok_or(DmaError { address, len })
     }
 
     fn write(&self, address: u64, data: &[u8]) -> Result<(), DmaError> {
-        self.with(address, data.len(), |ram| ram.copy_from_slice(data))
+        let len = data.len();
+        let moved = self.0.write(address, data);
+        moved.then_some(()).ok_or(DmaError { address, len })
     }
 }
 
@@ -104,6 +113,7 @@ impl TestHost {
             pin_routes: Arc::<Self>::clone(self),
             events: Arc::<Self>::clone(self),
             dma: Arc::<Self>::clone(self),
+            ram: self.memory.ram().clone(),
             clock: Arc::<Self>::clone(self),
             wall_clock: Arc::<Self>::clone(self),
         }

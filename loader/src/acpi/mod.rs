@@ -8,6 +8,7 @@
 //! | XSDT | 5.2.8 | 1 | where the others are |
 //! | FADT | 5.2.9 | 6.5 | sleep and reset registers, what of a PC is missing, where the DSDT is |
 //! | MADT | 5.2.12 | 6 | local APICs, I/O APIC |
+//! | MCFG | PCI Firmware Specification 3.0, 4.1.2 | 1 | PCI's configuration space in memory; only where there is any |
 //! | NFIT | 5.2.25 | 1 | persistent memory; only where there is any |
 //! | DSDT | 5.2.11.1 | 2 | the caller's AML |
 //!
@@ -24,6 +25,7 @@ mod nvdimm;
 mod tests;
 
 use acpi_tables::Aml;
+use acpi_tables::mcfg::MCFG;
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
@@ -51,6 +53,15 @@ pub struct IoApic {
     pub address: u32,
 }
 
+/// PCI's configuration space in memory, from bus 0 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ecam {
+    /// Guest-physical address.
+    pub address: u64,
+    /// The last bus that has a megabyte of it.
+    pub last_bus: u8,
+}
+
 /// What the tables are to say.
 #[derive(Debug, Clone, Copy)]
 pub struct Platform<'a> {
@@ -74,6 +85,8 @@ pub struct Platform<'a> {
     pub aml: &'a [u8],
     /// Persistent memory.
     pub nvdimms: &'a [Nvdimm],
+    /// PCI's configuration space.
+    pub ecam: Option<Ecam>,
 }
 
 /// Tables, ready to be copied to where they were built for.
@@ -123,6 +136,11 @@ pub fn build(platform: &Platform<'_>, address: u64, room: usize) -> Result<Table
     ];
     if !platform.nvdimms.is_empty() {
         others.push(tables.push(&nvdimm::nfit(platform.nvdimms)?));
+    }
+    if let Some(ecam) = platform.ecam {
+        let mut mcfg = MCFG::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
+        mcfg.add_ecam(ecam.address, 0, 0, ecam.last_bus);
+        others.push(tables.push(&bytes(&mcfg)));
     }
     let mut xsdt = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
     others.iter().for_each(|table| xsdt.add_entry(*table));

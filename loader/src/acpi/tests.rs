@@ -18,6 +18,7 @@ fn platform(cpus: u8, nvdimms: &[Nvdimm]) -> Platform<'_> {
         boot_arch: boot_arch::NO_VGA,
         aml: AML,
         nvdimms,
+        ecam: None,
     }
 }
 
@@ -87,6 +88,22 @@ fn tables_are_found_by_the_root_pointer() {
     };
     assert_eq!(names(&[]), ["FACP", "APIC", "DSDT"]);
     assert_eq!(names(&[NVDIMM]), ["FACP", "APIC", "NFIT", "DSDT"]);
+}
+
+#[test]
+fn mcfg_says_where_the_configuration_space_is() {
+    let ecam = Ecam {
+        address: 0xe000_0000,
+        last_bus: 3,
+    };
+    let tables = build_for(&Platform {
+        ecam: Some(ecam),
+        ..platform(1, &[])
+    });
+    let at = Fields(find(&tables, b"MCFG"));
+    assert_eq!((at.u32(4), at.u8(8)), (60, 1));
+    assert_eq!((at.u64(44), at.u16(52)), (0xe000_0000, 0));
+    assert_eq!((at.u8(54), at.u8(55)), (0, 3));
 }
 
 #[test]

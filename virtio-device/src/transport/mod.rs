@@ -1,0 +1,305 @@
+//! What all transports have in common: virtio 1.3, chapters 2 and 3.
+//!
+//! A transport is the chip on the bus: it owns the device and its queues, gives the device its turn and acts on the
+//! [`Outcome`](crate::device::Outcome) after it. MMIO and PCI differ in registers and interrupts alone.
+
+mod state;
+
+use bitfield_struct::bitfield;
+use trivisor_buses::AccessError;
+use trivisor_memory::GuestRam;
+
+use crate::device::{Io, VirtioDevice};
+use crate::features::Feature;
+use crate::queue::{Queue, QueueError};
+
+pub use state::TransportStateV1;
+
+/// Device status: 2.1.
+#[bitfield(u8)]
+#[derive(PartialEq, Eq)]
+pub struct Status {
+    /// The guest knows the device.
+    pub acknowledge: bool,
+    /// The guest has a driver for it.
+    pub driver: bool,
+    /// The driver is ready.
+    pub driver_ok: bool,
+    /// The features are agreed upon.
+    pub features_ok: bool,
+    #[bits(2)]
+    __: u8,
+    /// The device cannot go on without a reset.
+    pub needs_reset: bool,
+    /// The driver gave up.
+    pub failed: bool,
+}
+
+/// How a transport tells its driver.
+pub(crate) trait Interrupts {
+    /// Buffers of this queue were used.
+    fn queue(&mut self, index: u16);
+
+    /// The configuration or the status changed.
+    fn config(&mut self);
+}
+
+/// What a transport offers of chapter 6 beside what its device does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// Packed virtqueues.
+    pub packed: bool,
+}
+
+impl Offer {
+    const fn bits(self) -> u64 {
+        let packed = if self.packed { Feature::PackedRing.bit() } else { 0 };
+        Feature::Version1.bit()
+            | Feature::IndirectDescriptors.bit()
+            | Feature::EventIndex.bit()
+            | Feature::RingReset.bit()
+            | packed
+    }
+}
+
+/// A device with its queues and the state that every transport has.
+pub(crate) struct Transport<D> {
+    pub(crate) device: D,
+    ram: GuestRam,
+    pub(crate) queues: Vec<Queue>,
+    offer: Offer,
+    status: Status,
+    driver_features: u64,
+    generation: u8,
+    /// Between `pause` and `start` the device gets no turn.
+    paused: bool,
+    /// What broke the device, for whoever looks at the machine.
+    broken: Option<(u16, QueueError)>,
+}
+
+impl<D: VirtioDevice> std::fmt::Debug for Transport<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transport")
+            .field("device", &self.device.device_type())
+            .field("status", &self.status)
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: VirtioDevice> Transport<D> {
+    pub(crate) fn new(device: D, ram: GuestRam, offer: Offer) -> Self {
+        let queues = device.queue_sizes().iter().map(|size| Queue::new(*size));
+        Self {
+            queues: queues.collect(),
+            device,
+            ram,
+            offer,
+            status: Status::new(),
+            driver_features: 0,
+            generation: 0,
+            paused: false,
+            broken: None,
+        }
+    }
+
+    /// What the driver may choose from.
+    pub(crate) fn features(&self) -> u64 {
+        self.device.features() | self.offer.bits()
+    }
+
+    pub(crate) const fn driver_features(&self) -> u64 {
+        self.driver_features
+    }
+
+    /// Takes one half of the features that the driver accepts; none once they are agreed upon.
+    pub(crate) fn accept_features(&mut self, high: bool, bits: u32) -> Result<(), AccessError> {
+        if self.status.features_ok() {
+            return Err(AccessError::Value);
+        }
+        let shift = if high { 32 } else { 0 };
+        let kept = self.driver_features & !(u64::from(u32::MAX) << shift);
+        self.driver_features = kept | u64::from(bits) << shift;
+        Ok(())
+    }
+
+    pub(crate) const fn status(&self) -> Status {
+        self.status
+    }
+
+    pub(crate) const fn generation(&self) -> u8 {
+        self.generation
+    }
+
+    /// What broke the device.
+    pub(crate) const fn broken(&self) -> Option<(u16, QueueError)> {
+        self.broken
+    }
+
+    /// Whether the device gets turns.
+    const fn works(&self) -> bool {
+        self.status.driver_ok() && !self.status.needs_reset() && !self.paused
+    }
+
+    /// 3.1.1: the driver goes on step by step; a 0 resets.
+    pub(crate) fn write_status(
+        &mut self,
+        bits: u8,
+        interrupts: &mut dyn Interrupts,
+    ) -> Result<(), AccessError> {
+        if bits == 0 {
+            self.reset();
+            return Ok(());
+        }
+        // Only a reset clears a bit, and only the device says that it needs one.
+        let mut new = Status::from_bits(bits | self.status.into_bits());
+        new.set_needs_reset(self.status.needs_reset());
+        if new.features_ok() && !self.status.features_ok() {
+            let all_offered = self.driver_features & !self.features() == 0;
+            // A driver without VERSION_1 wants a legacy device, which this is not.
+            new.set_features_ok(all_offered && Feature::Version1.is_in(self.driver_features));
+        }
+        if new.driver_ok() && !new.features_ok() {
+            return Err(AccessError::Value);
+        }
+        let begins = new.driver_ok() && !self.status.driver_ok();
+        self.status = new;
+        if begins {
+            self.drive(interrupts, |device, io| device.activate(io));
+        }
+        Ok(())
+    }
+
+    /// Gives the device a turn and acts on what comes of it.
+    pub(crate) fn drive<R>(
+        &mut self,
+        interrupts: &mut dyn Interrupts,
+        turn: impl FnOnce(&mut D, &mut Io<'_>) -> R,
+    ) -> R {
+        let mut io = Io::new(&self.ram, self.driver_features, &mut self.queues);
+        let result = turn(&mut self.device, &mut io);
+        let outcome = io.outcome();
+        let mut due = outcome.interrupts;
+        while due != 0 {
+            #[expect(clippy::cast_possible_truncation, reason = "a bit's number is below 64")]
+            let queue = due.trailing_zeros() as u16;
+            interrupts.queue(queue);
+            due &= due - 1;
+        }
+        if outcome.config_changed {
+            self.generation = self.generation.wrapping_add(1);
+            if self.status.driver_ok() {
+                interrupts.config();
+            }
+        }
+        if let Some(broken) = outcome.broken {
+            self.break_down(broken, interrupts);
+        }
+        result
+    }
+
+    /// 2.1.2: the device says that it cannot go on.
+    fn break_down(&mut self, broken: (u16, QueueError), interrupts: &mut dyn Interrupts) {
+        self.broken.get_or_insert(broken);
+        if !self.status.needs_reset() {
+            self.status.set_needs_reset(true);
+            if self.status.driver_ok() {
+                interrupts.config();
+            }
+        }
+    }
+
+    /// The driver has set the queue up.
+    pub(crate) fn enable_queue(
+        &mut self,
+        index: u16,
+        interrupts: &mut dyn Interrupts,
+    ) -> Result<(), AccessError> {
+        let (ram, features) = (&self.ram, self.driver_features);
+        if !self.status.features_ok() {
+            return Err(AccessError::Value);
+        }
+        let queue = self.queues.get_mut(usize::from(index));
+        let queue = queue.ok_or(AccessError::Value)?;
+        if let Err(error) = queue.enable(ram, features) {
+            self.break_down((index, error), interrupts);
+            return Err(AccessError::Value);
+        }
+        Ok(())
+    }
+
+    /// 2.6.1: the queue alone goes back to where it was before it was enabled.
+    pub(crate) fn reset_queue(&mut self, index: u16, interrupts: &mut dyn Interrupts) {
+        if self.queues.get(usize::from(index)).is_some_and(Queue::ready) {
+            self.drive(interrupts, |device, io| device.stop(Some(index), io));
+            if let Some(queue) = self.queues.get_mut(usize::from(index)) {
+                queue.reset();
+            }
+        }
+    }
+
+    /// The driver rang.
+    pub(crate) fn notify(
+        &mut self,
+        index: u16,
+        interrupts: &mut dyn Interrupts,
+    ) -> Result<(), AccessError> {
+        if usize::from(index) >= self.queues.len() || !self.works() {
+            return Err(AccessError::Value);
+        }
+        self.drive(interrupts, |device, io| device.notify(index, io));
+        Ok(())
+    }
+
+    /// The back-end has something. What comes while the device gets no turn is asked for again by
+    /// [`start`](Self::start).
+    pub(crate) fn wake(&mut self, interrupts: &mut dyn Interrupts) -> bool {
+        self.works() && self.drive(interrupts, |device, io| device.wake(io))
+    }
+
+    /// Takes bytes into the device's configuration.
+    pub(crate) fn write_config(
+        &mut self,
+        offset: usize,
+        data: &[u8],
+        interrupts: &mut dyn Interrupts,
+    ) -> Result<(), AccessError> {
+        self.drive(interrupts, |device, io| device.write_config(offset, data, io))
+    }
+
+    pub(crate) fn start(&mut self, interrupts: &mut dyn Interrupts) {
+        if !std::mem::take(&mut self.paused) {
+            return;
+        }
+        let count = u16::try_from(self.queues.len()).unwrap_or(u16::MAX);
+        for index in 0..count {
+            // Refused before the driver is ready, when there is nothing to look for.
+            let _refused = self.notify(index, interrupts);
+        }
+        self.wake(interrupts);
+    }
+
+    pub(crate) fn pause(&mut self, interrupts: &mut dyn Interrupts) {
+        if self.works() {
+            self.drive(interrupts, |device, io| device.pause(io));
+        }
+        self.paused = true;
+    }
+
+    pub(crate) fn reset(&mut self) {
+        /// Nobody waits for interrupts of a device that is being reset.
+        struct Silence;
+
+        impl Interrupts for Silence {
+            fn queue(&mut self, _index: u16) {}
+            fn config(&mut self) {}
+        }
+
+        self.drive(&mut Silence, |device, io| device.stop(None, io));
+        self.queues.iter_mut().for_each(Queue::reset);
+        self.device.reset();
+        self.status = Status::new();
+        self.driver_features = 0;
+        self.broken = None;
+    }
+}
