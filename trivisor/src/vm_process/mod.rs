@@ -205,6 +205,7 @@ impl<'a> VmProcess<'a> {
             pmem: pmem.clone(),
             debug_exit: plan.debug_exit,
             generation_id: random()?,
+            virtio: VirtioConfig::default(),
         };
         let machine =
             Machine::new(&kvm, config).map_err(|error| explain_machine(&error, plan, &kvm))?;
