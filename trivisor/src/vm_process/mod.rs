@@ -15,7 +15,7 @@ use trivisor_backends::console::{self, ConsolePump};
 use trivisor_kvm::Kvm;
 use trivisor_memory::{Backing, FileMapping};
 use trivisor_sandbox::process;
-use trivisor_vmm_core::{BootConfig, FirstVcpu, Machine, MachineConfig, Mode};
+use trivisor_vmm_core::{BootConfig, FirstVcpu, Machine, MachineConfig, Mode, VirtioConfig};
 
 use self::explain::{explain_machine, jail_failure};
 use self::jail::Jail;
