@@ -136,7 +136,7 @@ fn isolate(plan: &Plan, channel: &Channel, pipes: Option<&ConsolePipes>) -> io::
         plan.kernel.as_fd(),
     ];
     keep.extend(plan.initrd.iter().map(AsFd::as_fd));
-    keep.extend(plan.disks.iter().map(|disk| disk.file.as_fd()));
+    keep.extend(plan.pmem.iter().map(|disk| disk.file.as_fd()));
     if let Backing::File(file) = &plan.ram.backing {
         keep.push(file.as_fd());
     }
@@ -265,7 +265,7 @@ fn map_disks(plan: &Plan) -> Result<Vec<Arc<FileMapping>>, Failure> {
             )
         })
     };
-    plan.disks.iter().map(map).collect()
+    plan.pmem.iter().map(map).collect()
 }
 
 fn random<const N: usize>() -> Result<[u8; N], Failure> {

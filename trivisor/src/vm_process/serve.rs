@@ -142,7 +142,7 @@ impl VmProcess<'_> {
             },
             Outcome::HostFailed(failure) => End::HostFailed(explain_host(&failure, self.plan)),
         };
-        for (disk, mapping) in self.plan.disks.iter().zip(&self.pmem) {
+        for (disk, mapping) in self.plan.pmem.iter().zip(&self.pmem) {
             if !disk.read_only
                 && !mapping.is_truncated()
                 && let Err(error) = mapping.flush()
