@@ -13,11 +13,11 @@ use trivisor_memory::{Backing, HugePages, RamLayout, RamOptions};
 
 use trivisor_vmm_core::Mode;
 
+use self::virtio::Virtio;
 use crate::arguments::{BackingArgument, DiskArgument, DiskBus, DiskCache, DiskFormat};
 use crate::control::registry;
 use crate::failure::{Failure, chain};
 use crate::settings::{ModeSetting, SandboxSetting, SerialSetting, Settings, TransportSetting};
-use self::virtio::Virtio;
 
 /// The most processors of a machine.
 const MAX_CPUS: u32 = trivisor_vmm_core::MAX_VCPUS as u32;
@@ -99,7 +99,9 @@ impl Plan {
                 .into_iter()
                 .map(virtio::open_image)
                 .collect::<Result<_, _>>()?,
-            cards: cards.filter_map(Result::transpose).collect::<Result<_, _>>()?,
+            cards: cards
+                .filter_map(Result::transpose)
+                .collect::<Result<_, _>>()?,
             sockets: vm.vsock.as_ref().map(virtio::open_sockets).transpose()?,
             rng: vm.rng.unwrap_or(mode == Mode::Pv),
             balloon: vm.balloon,
@@ -230,7 +232,10 @@ fn open_pmem(disk: DiskArgument) -> Result<Disk, Failure> {
         || disk.iops.is_some();
     if has_more || !matches!(disk.format, None | Some(DiskFormat::Raw)) {
         return Err(Failure::usage(
-            format!("disk {}: persistent memory has no such option", disk.file.display()),
+            format!(
+                "disk {}: persistent memory has no such option",
+                disk.file.display()
+            ),
             "leave out all but ro, or choose bus=virtio",
         ));
     }
