@@ -5,6 +5,7 @@ pub(crate) mod explain;
 mod jail;
 mod serve;
 mod tail;
+mod virtio;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,7 +16,7 @@ use trivisor_backends::console::{self, ConsolePump};
 use trivisor_kvm::Kvm;
 use trivisor_memory::{Backing, FileMapping};
 use trivisor_sandbox::process;
-use trivisor_vmm_core::{BootConfig, FirstVcpu, Machine, MachineConfig, Mode, VirtioConfig};
+use trivisor_vmm_core::{BootConfig, EventLoop, FirstVcpu, Machine, MachineConfig};
 
 use self::explain::{explain_machine, jail_failure};
 use self::jail::Jail;
@@ -137,6 +138,7 @@ fn isolate(plan: &Plan, channel: &Channel, pipes: Option<&ConsolePipes>) -> io::
     ];
     keep.extend(plan.initrd.iter().map(AsFd::as_fd));
     keep.extend(plan.pmem.iter().map(|disk| disk.file.as_fd()));
+    keep.extend(plan.virtio.descriptors());
     if let Backing::File(file) = &plan.ram.backing {
         keep.push(file.as_fd());
     }
@@ -154,6 +156,8 @@ struct VmProcess<'a> {
     machine: Machine,
     pmem: Vec<Arc<FileMapping>>,
     console: Option<ConsolePump>,
+    /// Where the virtio devices' back-ends are watched.
+    events: Option<EventLoop>,
     tail: Tail,
     /// Readable when the last vCPU thread has ended.
     ended: Arc<OwnedFd>,
@@ -185,7 +189,7 @@ impl<'a> VmProcess<'a> {
             .map_err(Failure::refused("a descriptor"))?;
         let kvm = Kvm::from_file(kvm).map_err(|error| crate::plan::no_kvm(&error))?;
         let config = MachineConfig {
-            mode: Mode::Basic,
+            mode: plan.mode,
             cpus: plan.cpus,
             memory_bytes: plan.memory_bytes,
             ram: plan.ram.clone(),
@@ -205,10 +209,12 @@ impl<'a> VmProcess<'a> {
             pmem: pmem.clone(),
             debug_exit: plan.debug_exit,
             generation_id: random()?,
-            virtio: VirtioConfig::default(),
+            virtio: virtio::config(plan)?,
         };
-        let machine =
+        let mut machine =
             Machine::new(&kvm, config).map_err(|error| explain_machine(&error, plan, &kvm))?;
+        let events = machine.events();
+        let events = events.map_err(Failure::refused("a watch on what the devices wait for"))?;
         let console = match (wires, machine.console()) {
             (Some((input, watch)), Some(device)) => {
                 let pump = ConsolePump::new(input, watch, device);
@@ -224,6 +230,7 @@ impl<'a> VmProcess<'a> {
             machine,
             pmem,
             console,
+            events,
             tail,
             ended: Arc::new(ended),
         })
