@@ -4,8 +4,14 @@
 
 pub mod balloon;
 pub mod block;
+#[cfg(feature = "board")]
+pub mod board;
 pub mod console;
+#[cfg(feature = "board")]
+mod dsdt;
 pub mod input;
+#[cfg(feature = "board")]
+pub mod map;
 pub mod net;
 pub mod pmem;
 pub mod rng;

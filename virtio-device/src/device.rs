@@ -200,8 +200,12 @@ impl<'a> Io<'a> {
     }
 
     /// Asks the driver to ring when it makes the next buffer available (true), or spares it that (false). True: there
-    /// is a buffer already, so the caller goes on.
+    /// is a buffer already that it has not seen, so the caller goes on; never of a broken queue, from which
+    /// [`pop`](Self::pop) takes nothing.
     pub fn want_notifications(&mut self, queue: u16, wanted: bool) -> bool {
+        if self.outcome.broken.is_some() {
+            return false;
+        }
         let Some(ring) = self.queues.get_mut(usize::from(queue)) else {
             return false;
         };

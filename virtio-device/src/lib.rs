@@ -4,8 +4,19 @@
 
 pub mod device;
 pub mod features;
+pub mod mmio;
+#[cfg(feature = "pci")]
+pub mod pci;
 pub mod queue;
+#[cfg(any(test, feature = "testing"))]
+#[expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "what is wrong in a test has to panic"
+)]
+pub mod testing;
+pub mod transport;
 
 pub use device::{DeviceType, Io, VirtioDevice};
 pub use features::Feature;
-pub use queue::{Chain, Queue, QueueError};
+pub use queue::{Area, Chain, Half, Queue, QueueError};

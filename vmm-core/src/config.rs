@@ -4,6 +4,8 @@ use std::fs::File;
 use std::sync::Arc;
 
 use trivisor_buses::CharOutput;
+#[cfg(feature = "pv")]
+use trivisor_devices_pv::board::{Plug, TransportKind};
 use trivisor_kvm::IrqchipKind;
 use trivisor_memory::{FileMapping, RamOptions};
 
@@ -14,6 +16,9 @@ pub enum Mode {
     /// Memory, vCPUs, serial port, clock, power; no PCI, no virtio.
     #[cfg(feature = "basic")]
     Basic,
+    /// The same, and virtio devices.
+    #[cfg(feature = "pv")]
+    Pv,
 }
 
 impl Mode {
@@ -23,6 +28,8 @@ impl Mode {
         match self {
             #[cfg(feature = "basic")]
             Self::Basic => "console=ttyS0 reboot=k panic=-1",
+            #[cfg(feature = "pv")]
+            Self::Pv => "console=ttyS0 reboot=k panic=-1",
         }
     }
 }
@@ -75,6 +82,21 @@ pub struct MachineConfig {
     pub debug_exit: Option<u16>,
     /// A number that no other machine, and no other start of this one, has.
     pub generation_id: [u8; 16],
+    /// What the pv board has beside; no other board has room for it.
+    #[cfg(feature = "pv")]
+    pub virtio: VirtioConfig,
+}
+
+/// Virtio devices of a machine.
+#[cfg(feature = "pv")]
+#[derive(Debug, Default)]
+pub struct VirtioConfig {
+    /// The devices, in the order in which the guest finds them.
+    pub devices: Vec<Box<dyn Plug>>,
+    /// How they are connected.
+    pub transport: TransportKind,
+    /// They offer packed virtqueues.
+    pub packed: bool,
 }
 
 impl std::fmt::Debug for MachineConfig {

@@ -11,6 +11,8 @@ mod machine;
 mod outcome;
 mod vcpu_thread;
 
+#[cfg(feature = "pv")]
+pub use config::VirtioConfig;
 pub use config::{BootConfig, CoreConfig, MachineConfig, Mode};
 pub use crash::{CrashCause, CrashReport};
 pub use events::EventLoop;

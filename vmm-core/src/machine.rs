@@ -6,6 +6,8 @@ use std::thread::Builder;
 
 use thiserror::Error;
 use trivisor_buses::{Board, CharInput, FitError, Fitted, Host, PowerButton, Slots};
+#[cfg(feature = "pv")]
+use trivisor_devices_pv::board::PvBoard;
 use trivisor_kvm::{
     IrqchipKind, Kicker, Kvm, PhysicalMemory, StatisticsFile, Vcpu, Vm, VmError,
     install_kick_handler,
@@ -17,6 +19,8 @@ use trivisor_mode_basic::board::BasicBoard;
 
 use crate::boot;
 use crate::clock::{GuestClock, HostTime};
+#[cfg(feature = "pv")]
+use crate::config::VirtioConfig;
 use crate::config::{CoreConfig, MachineConfig, Mode};
 use crate::control::{Control, ThreadEnd};
 use crate::events::EventLoop;
@@ -135,23 +139,36 @@ impl Machine {
     /// # Errors
     /// What cannot be had, or what is wrong with the kernel.
     pub fn new(kvm: &Kvm, config: MachineConfig) -> Result<Self, MachineError> {
+        let basic = BasicBoard {
+            cpus: config.cpus,
+            ram: RamLayout::new(config.memory_bytes)?,
+            serial: config.serial,
+            pmem: config.pmem,
+            debug_exit: config.debug_exit,
+            generation_id: config.generation_id,
+        };
+        let core = CoreConfig {
+            cpus: config.cpus,
+            memory_bytes: config.memory_bytes,
+            ram: config.ram,
+            irqchip: IrqchipKind::Split { pins: PINS },
+            boot: config.boot,
+        };
         match config.mode {
             #[cfg(feature = "basic")]
-            Mode::Basic => {
-                let board = BasicBoard {
-                    cpus: config.cpus,
-                    ram: RamLayout::new(config.memory_bytes)?,
-                    serial: config.serial,
-                    pmem: config.pmem,
-                    debug_exit: config.debug_exit,
-                    generation_id: config.generation_id,
-                };
-                let core = CoreConfig {
-                    cpus: config.cpus,
-                    memory_bytes: config.memory_bytes,
-                    ram: config.ram,
-                    irqchip: IrqchipKind::Split { pins: PINS },
-                    boot: config.boot,
+            Mode::Basic => Self::with_board(kvm, core, basic),
+            #[cfg(feature = "pv")]
+            Mode::Pv => {
+                let VirtioConfig {
+                    devices,
+                    transport,
+                    packed,
+                } = config.virtio;
+                let board = PvBoard {
+                    basic,
+                    devices,
+                    transport,
+                    packed,
                 };
                 Self::with_board(kvm, core, board)
             }

@@ -43,7 +43,7 @@ use trivisor_memory::GuestRam;
 
 use self::regs::{InterruptStatus, offset};
 use crate::device::{Io, VirtioDevice};
-use crate::queue::{Area, Queue, QueueError};
+use crate::queue::{Area, Half, Queue, QueueError};
 use crate::transport::{Interrupts, Offer, Transport};
 
 pub use state::MmioStateV1;
@@ -123,12 +123,11 @@ impl<D: VirtioDevice> MmioTransport<D> {
         self.transport.queues.get(usize::from(self.queue_sel))
     }
 
-    /// The selected queue, for what cannot be changed while it is enabled (4.2.2.2).
-    fn idle_queue(&mut self) -> Result<&mut Queue, AccessError> {
+    /// Configures the selected queue, which cannot be done while it is enabled (4.2.2.2).
+    fn configure(&mut self, write: impl FnOnce(&mut Queue) -> bool) -> Result<(), AccessError> {
         let queue = self.transport.queues.get_mut(usize::from(self.queue_sel));
-        queue
-            .filter(|queue| !queue.is_enabled())
-            .ok_or(AccessError::Value)
+        let written = queue.is_some_and(write);
+        written.then_some(()).ok_or(AccessError::Value)
     }
 
     fn read_register(&self, at: u64) -> Result<u32, AccessError> {
@@ -140,7 +139,7 @@ impl<D: VirtioDevice> MmioTransport<D> {
             offset::VENDOR_ID => regs::VENDOR,
             offset::DEVICE_FEATURES => half(transport.features(), self.device_features_sel),
             offset::QUEUE_SIZE_MAX => self.queue().map_or(0, |queue| queue.max_size().into()),
-            offset::QUEUE_READY => self.queue().is_some_and(Queue::is_enabled).into(),
+            offset::QUEUE_READY => self.queue().is_some_and(Queue::ready).into(),
             offset::INTERRUPT_STATUS => self.pin.status.into_bits().into(),
             offset::STATUS => transport.status().into_bits().into(),
             offset::SHM_LEN_LOW
@@ -168,7 +167,7 @@ impl<D: VirtioDevice> MmioTransport<D> {
             offset::QUEUE_SEL => self.queue_sel = low_half(value),
             offset::QUEUE_SIZE => {
                 let size = u16::try_from(value).map_err(|_| AccessError::Value)?;
-                self.idle_queue()?.set_size(size);
+                self.configure(|queue| queue.set_size(size))?;
             }
             offset::QUEUE_READY if value == 1 => {
                 return self.transport.enable_queue(self.queue_sel, &mut self.pin);
@@ -193,13 +192,10 @@ impl<D: VirtioDevice> MmioTransport<D> {
                 }
             }
             offset::SHM_SEL => {}
-            offset::QUEUE_DESC_LOW => self.idle_queue()?.set_low(Area::Descriptor, value),
-            offset::QUEUE_DESC_HIGH => self.idle_queue()?.set_high(Area::Descriptor, value),
-            offset::QUEUE_DRIVER_LOW => self.idle_queue()?.set_low(Area::Driver, value),
-            offset::QUEUE_DRIVER_HIGH => self.idle_queue()?.set_high(Area::Driver, value),
-            offset::QUEUE_DEVICE_LOW => self.idle_queue()?.set_low(Area::Device, value),
-            offset::QUEUE_DEVICE_HIGH => self.idle_queue()?.set_high(Area::Device, value),
-            _ => return Err(AccessError::NoRegister),
+            _ => {
+                let (area, half) = address_half(at).ok_or(AccessError::NoRegister)?;
+                self.configure(|queue| queue.set_address_half(area, half, value))?;
+            }
         }
         Ok(())
     }
@@ -226,6 +222,19 @@ fn half(features: u64, select: u32) -> u32 {
 #[expect(clippy::cast_possible_truncation, reason = "the low half is what is meant")]
 const fn low_half(value: u32) -> u16 {
     value as u16
+}
+
+/// Which half of which area's address the register at `at` takes.
+const fn address_half(at: u64) -> Option<(Area, Half)> {
+    Some(match at {
+        offset::QUEUE_DESC_LOW => (Area::Descriptor, Half::Low),
+        offset::QUEUE_DESC_HIGH => (Area::Descriptor, Half::High),
+        offset::QUEUE_DRIVER_LOW => (Area::Driver, Half::Low),
+        offset::QUEUE_DRIVER_HIGH => (Area::Driver, Half::High),
+        offset::QUEUE_DEVICE_LOW => (Area::Device, Half::Low),
+        offset::QUEUE_DEVICE_HIGH => (Area::Device, Half::High),
+        _ => return None,
+    })
 }
 
 /// Where in the device's configuration `at` is.

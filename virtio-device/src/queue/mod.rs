@@ -3,58 +3,316 @@
 //! Both kinds of ring stand behind [`Queue`]. Everything that a driver can get wrong is a [`QueueError`], never a
 //! guess at what it meant: our own walk of the rings instead of virtio-queue's, which ends a malformed chain as if it
 //! were complete, so that a device could not ask for the reset that 2.1.2 wants.
+//!
+//! A chain is walked whole when it is popped, in at most as many steps as the queue has descriptors; what it refers to
+//! is checked by whoever moves the data.
 
-use thiserror::Error;
-use trivisor_buses::Segment;
+mod chain;
+mod descriptor;
+mod error;
+mod flight;
+mod split;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
 use trivisor_memory::GuestRam;
 
-/// What a driver did to a queue that cannot be gone on from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum QueueError {
-    /// A part of the queue, or of an indirect table, is not RAM.
-    #[error("{what} at {address:#x} is not all RAM")]
-    NotRam {
-        /// Which part.
-        what: &'static str,
-        /// Guest-physical address.
-        address: u64,
-    },
+pub use self::chain::Chain;
+pub use self::error::QueueError;
+use self::split::SplitRing;
+use self::window::Window;
+use crate::features::Feature;
+
+/// The parts of a queue, by their names of 2.6. What each holds depends on the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Area {
+    /// Descriptor table, or descriptor ring.
+    Descriptor = 0,
+    /// What the driver writes: available ring, or driver event suppression.
+    Driver = 1,
+    /// What the device writes: used ring, or device event suppression.
+    Device = 2,
 }
 
-/// A buffer: what the driver made available under one identifier, as runs of guest RAM.
+impl Area {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Descriptor, Self::Driver, Self::Device];
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Area {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Descriptor => "descriptor area",
+            Self::Driver => "driver area",
+            Self::Device => "device area",
+        }
+    }
+}
+
+/// Half of an address, as a transport of 32-bit registers writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Half {
+    /// Bits 0 to 31.
+    Low,
+    /// Bits 32 to 63.
+    High,
+}
+
+/// What the driver accepted of the features that change a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Negotiated {
+    indirect: bool,
+    event_index: bool,
+    in_order: bool,
+}
+
+impl Negotiated {
+    const fn new(features: u64) -> Self {
+        Self {
+            indirect: Feature::IndirectDescriptors.is_in(features),
+            event_index: Feature::EventIndex.is_in(features),
+            in_order: Feature::InOrder.is_in(features),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ring {
+    Disabled,
+    Split(SplitRing),
+}
+
+/// A virtqueue. The transport configures it, the device works on it through [`Io`](crate::Io).
 ///
-/// A device keeps a few of them and hands them to [`Queue::pop`] again and again, so that a pop allocates nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Chain {
-    id: u16,
-    /// Descriptors that it takes in the ring.
-    descriptors: u16,
-    /// The readable ones, then the writable ones.
-    segments: Vec<Segment>,
-    readable: usize,
+/// Once the driver broke it, each [`pop`](Self::pop) says so again until [`reset`](Self::reset).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    // Configuration.
+    max_size: u16,
+    size: u16,
+    /// `None`: not written.
+    addresses: [Option<u64>; 3],
+    // Guest-visible state.
+    ring: Ring,
+    broken: Option<QueueError>,
 }
 
-impl Chain {
-    /// What [`push`](crate::Io::push) calls it.
+impl Queue {
+    /// A queue of at most `max_size` descriptors: a power of two, 32768 at most. It is disabled.
     #[must_use]
-    pub const fn id(&self) -> u16 {
-        self.id
+    pub const fn new(max_size: u16) -> Self {
+        Self {
+            max_size,
+            size: max_size,
+            addresses: [None; 3],
+            ring: Ring::Disabled,
+            broken: None,
+        }
     }
 
-    /// What the device reads.
+    /// The most descriptors that it can have.
     #[must_use]
-    pub fn readable(&self) -> &[Segment] {
-        self.segments
-            .split_at(self.readable.min(self.segments.len()))
-            .0
+    pub const fn max_size(&self) -> u16 {
+        self.max_size
     }
 
-    /// What the device writes.
+    /// Descriptors, as the driver wrote them; after a reset the most.
     #[must_use]
-    pub fn writable(&self) -> &[Segment] {
-        self.segments
-            .split_at(self.readable.min(self.segments.len()))
-            .1
+    pub const fn size(&self) -> u16 {
+        self.size
+    }
+
+    /// The guest-physical address of `area`, as the driver wrote it; 0 when it did not.
+    #[must_use]
+    pub fn address(&self, area: Area) -> u64 {
+        let [descriptor, driver, device] = self.addresses;
+        match area {
+            Area::Descriptor => descriptor,
+            Area::Driver => driver,
+            Area::Device => device,
+        }
+        .unwrap_or(0)
+    }
+
+    /// Whether it is enabled.
+    #[must_use]
+    pub const fn ready(&self) -> bool {
+        !matches!(self.ring, Ring::Disabled)
+    }
+
+    /// What the driver did to it, if it cannot be gone on from.
+    #[must_use]
+    pub const fn broken(&self) -> Option<QueueError> {
+        self.broken
+    }
+
+    /// The driver writes the size. It is checked by [`enable`](Self::enable). False, and without effect, while the queue
+    /// is enabled.
+    pub const fn set_size(&mut self, size: u16) -> bool {
+        if self.ready() {
+            return false;
+        }
+        self.size = size;
+        true
+    }
+
+    /// The driver writes an address; otherwise as [`set_size`](Self::set_size).
+    pub fn set_address(&mut self, area: Area, address: u64) -> bool {
+        if self.ready() {
+            return false;
+        }
+        let [descriptor, driver, device] = &mut self.addresses;
+        *match area {
+            Area::Descriptor => descriptor,
+            Area::Driver => driver,
+            Area::Device => device,
+        } = Some(address);
+        true
+    }
+
+    /// The driver writes one half of an address; otherwise as [`set_size`](Self::set_size).
+    pub fn set_address_half(&mut self, area: Area, half: Half, value: u32) -> bool {
+        let old = self.address(area);
+        let value = u64::from(value);
+        let address = match half {
+            Half::Low => old & !0xffff_ffff | value,
+            Half::High => old & 0xffff_ffff | value << 32,
+        };
+        self.set_address(area, address)
+    }
+
+    /// The driver enables the queue, having accepted `features`, which choose the ring.
+    ///
+    /// # Errors
+    /// When size or addresses are none that such a ring can have; the queue is then still disabled.
+    pub fn enable(&mut self, ram: &GuestRam, features: u64) -> Result<(), QueueError> {
+        if self.ready() {
+            return Err(QueueError::Enabled);
+        }
+        let (size, max) = (self.size, self.max_size);
+        if size == 0 || size > max {
+            return Err(QueueError::Size { size, max });
+        }
+        if !size.is_power_of_two() {
+            return Err(QueueError::SizeNotPowerOfTwo { size });
+        }
+        let addresses = self.check_areas(ram, split::areas(size))?;
+        let negotiated = Negotiated::new(features);
+        self.ring = Ring::Split(SplitRing::new(size, addresses, negotiated));
+        self.broken = None;
+        Ok(())
+    }
+
+    /// As after power-on: disabled, no addresses, the largest size. What the device has of it is forgotten.
+    pub fn reset(&mut self) {
+        *self = Self::new(self.max_size);
+    }
+
+    /// Takes the next buffer that the driver made available; false when there is none, or the queue is not enabled.
+    ///
+    /// # Errors
+    /// When the driver broke the queue. `chain` then holds nothing of use.
+    pub fn pop(&mut self, ram: &GuestRam, chain: &mut Chain) -> Result<bool, QueueError> {
+        if let Some(error) = self.broken {
+            return Err(error);
+        }
+        chain.clear();
+        let popped = match &mut self.ring {
+            Ring::Disabled => Ok(false),
+            Ring::Split(ring) => ring.pop(ram, chain),
+        };
+        self.check(popped)
+    }
+
+    /// Gives the buffer `id` back, with `written` bytes written to it: the driver sees it after
+    /// [`publish`](Self::publish). With VIRTIO_F_IN_ORDER it waits until all that were popped before it are back.
+    ///
+    /// # Errors
+    /// When the device does not have it, or the ring is not RAM.
+    pub fn push(&mut self, ram: &GuestRam, id: u16, written: u32) -> Result<(), QueueError> {
+        let pushed = match &mut self.ring {
+            Ring::Disabled => Err(QueueError::NotEnabled),
+            Ring::Split(ring) => ring.flight.finish(id, written).and_then(|()| {
+                while let Some(used) = ring.flight.give() {
+                    ring.write_used(ram, used)?;
+                }
+                Ok(())
+            }),
+        };
+        self.check(pushed)
+    }
+
+    /// Puts back the last `chain` that was popped, as often as there are such: it is the next one to be popped. Without
+    /// effect when the device does not have it.
+    pub fn unpop(&mut self, chain: &Chain) {
+        match &mut self.ring {
+            Ring::Disabled => {}
+            Ring::Split(ring) => ring.unpop(chain),
+        }
+    }
+
+    /// Lets the driver see what was pushed; true when it wants an interrupt for it.
+    ///
+    /// # Errors
+    /// When the ring is not RAM, or the driver's wish makes no sense.
+    pub fn publish(&mut self, ram: &GuestRam) -> Result<bool, QueueError> {
+        let published = match &mut self.ring {
+            Ring::Disabled => Ok(false),
+            Ring::Split(ring) => ring.publish(ram),
+        };
+        self.check(published)
+    }
+
+    /// Asks the driver to ring when it makes the next buffer available (true), or spares it that (false). True: there is
+    /// one already that the device has not seen, and the driver may not ring for it. Buffers that were put back have been
+    /// seen.
+    ///
+    /// # Errors
+    /// When the driver broke the queue.
+    pub fn want_notifications(&mut self, ram: &GuestRam, wanted: bool) -> Result<bool, QueueError> {
+        if let Some(error) = self.broken {
+            return Err(error);
+        }
+        let more = match &mut self.ring {
+            Ring::Disabled => Ok(false),
+            Ring::Split(ring) => ring.want_notifications(ram, wanted),
+        };
+        self.check(more)
+    }
+
+    /// Keeps what broke the queue.
+    fn check<T>(&mut self, result: Result<T, QueueError>) -> Result<T, QueueError> {
+        if let Err(error) = &result {
+            self.broken.get_or_insert(*error);
+        }
+        result
+    }
+
+    /// The addresses, if all areas are RAM, each with its alignment and bytes.
+    fn check_areas(&self, ram: &GuestRam, areas: [(u64, u64); 3]) -> Result<[u64; 3], QueueError> {
+        for ((area, address), (align, len)) in Area::ALL.into_iter().zip(self.addresses).zip(areas)
+        {
+            let address = address.ok_or(QueueError::AddressMissing { area })?;
+            if !address.is_multiple_of(align) {
+                return Err(QueueError::Misaligned {
+                    area,
+                    address,
+                    align,
+                });
+            }
+            Window::new(ram, area.name(), address, len)?;
+        }
+        Ok(self.addresses.map(Option::unwrap_or_default))
     }
 }

@@ -6,7 +6,7 @@
 mod state;
 
 use bitfield_struct::bitfield;
-use trivisor_buses::{AccessError, RestoreError};
+use trivisor_buses::AccessError;
 use trivisor_memory::GuestRam;
 
 use crate::device::{Io, VirtioDevice};
@@ -230,7 +230,7 @@ impl<D: VirtioDevice> Transport<D> {
 
     /// 2.6.1: the queue alone goes back to where it was before it was enabled.
     pub(crate) fn reset_queue(&mut self, index: u16, interrupts: &mut dyn Interrupts) {
-        if self.queues.get(usize::from(index)).is_some_and(Queue::is_enabled) {
+        if self.queues.get(usize::from(index)).is_some_and(Queue::ready) {
             self.drive(interrupts, |device, io| device.stop(Some(index), io));
             if let Some(queue) = self.queues.get_mut(usize::from(index)) {
                 queue.reset();
@@ -271,8 +271,10 @@ impl<D: VirtioDevice> Transport<D> {
         if !std::mem::take(&mut self.paused) {
             return;
         }
-        for (index, _) in (0..).zip(self.queues.clone()) {
-            let _before_driver_ok = self.notify(index, interrupts);
+        let count = u16::try_from(self.queues.len()).unwrap_or(u16::MAX);
+        for index in 0..count {
+            // Refused before the driver is ready, when there is nothing to look for.
+            let _refused = self.notify(index, interrupts);
         }
         self.wake(interrupts);
     }

@@ -1,9 +1,15 @@
 //! Saved state of a transport.
 
 use serde::{Deserialize, Serialize};
+use trivisor_buses::{RestoreError, SavedState};
 
-use super::{RestoreError, Status, Transport, VirtioDevice};
-use crate::queue::QueueStateV1;
+use super::{Status, Transport};
+use crate::device::VirtioDevice;
+use crate::queue::Queue;
+/// PLACEHOLDER until the queues save themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStateV1(u16);
+impl From<&Queue> for QueueStateV1 { fn from(q: &Queue) -> Self { Self(q.size()) } }
 
 /// What every transport saves: its device in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,4 +26,63 @@ pub struct TransportStateV1 {
     pub device_version: u16,
     /// The device's own state.
     pub device: Vec<u8>,
+}
+
+impl<D: VirtioDevice> From<&Transport<D>> for TransportStateV1 {
+    fn from(from: &Transport<D>) -> Self {
+        let device = from.device.save();
+        Self {
+            status: from.status.into_bits(),
+            driver_features: from.driver_features,
+            generation: from.generation,
+            queues: from.queues.iter().map(QueueStateV1::from).collect(),
+            device_version: device.version,
+            device: device.data,
+        }
+    }
+}
+
+impl TransportStateV1 {
+    /// Puts the state back; `kind` is the transport's, for errors.
+    pub(crate) fn put_back<D: VirtioDevice>(
+        self,
+        kind: &'static str,
+        to: &mut Transport<D>,
+    ) -> Result<(), RestoreError> {
+        let status = Status::from_bits(self.status);
+        let known = Status::new()
+            .with_acknowledge(true)
+            .with_driver(true)
+            .with_driver_ok(true)
+            .with_features_ok(true)
+            .with_needs_reset(true)
+            .with_failed(true);
+        let check = |field, value, right| RestoreError::check(kind, field, value, right);
+        check(
+            "status",
+            self.status.into(),
+            self.status & !known.into_bits() == 0 && (status.features_ok() || !status.driver_ok()),
+        )?;
+        check(
+            "driver_features",
+            self.driver_features,
+            !status.features_ok() || self.driver_features & !to.features() == 0,
+        )?;
+        let count = self.queues.len();
+        check("queues", count as u64, count == to.queues.len())?;
+        let mut queues = to.queues.clone();
+        for (queue, state) in queues.iter_mut().zip(&self.queues) {
+            let _ = (queue, state);
+        }
+        to.device.restore(&SavedState {
+            kind: to.device.save().kind,
+            version: self.device_version,
+            data: self.device,
+        })?;
+        to.queues = queues;
+        to.status = status;
+        to.driver_features = self.driver_features;
+        to.generation = self.generation;
+        Ok(())
+    }
 }

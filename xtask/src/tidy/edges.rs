@@ -44,6 +44,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "trivisor-vmm-core",
         &[
             "trivisor-buses",
+            "trivisor-devices-pv",
             "trivisor-emulator",
             "trivisor-kvm",
             "trivisor-loader",
@@ -56,6 +57,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "trivisor-backends",
             "trivisor-buses",
+            "trivisor-devices-pv",
             "trivisor-kvm",
             "trivisor-loader",
             "trivisor-memory",
@@ -81,10 +83,13 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "trivisor-backends",
             "trivisor-buses",
+            "trivisor-devices-pv",
             "trivisor-emulator",
             "trivisor-loader",
             "trivisor-memory",
             "trivisor-mode-basic",
+            "trivisor-pci",
+            "trivisor-virtio-device",
         ],
     ),
     ("xtask", &[]),

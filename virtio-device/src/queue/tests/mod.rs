@@ -1,0 +1,3 @@
+//! Tests of both rings.
+
+mod exchange;
