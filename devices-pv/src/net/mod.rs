@@ -231,15 +231,17 @@ impl Net {
             return false;
         };
         receiver.hungry = false;
+        let mut more = false;
         for cable in self.cables.iter_mut().skip(to).step_by(used.max(1)) {
             match receiver.receive(cable.as_mut(), shape, most, io, &mut self.counters) {
                 Pause::Empty => {}
-                Pause::Enough => receiver.hungry = true,
+                Pause::Enough => more = true,
                 Pause::Starved => break,
             }
         }
+        receiver.hungry |= more;
         receiver.publish(io);
-        receiver.hungry
+        more
     }
 
     fn receive_all(&mut self, most: u32, io: &mut Io<'_>) -> bool {
@@ -349,8 +351,10 @@ impl VirtioDevice for Net {
             config::switchable(Features::from_bits(io.features())).into_bits();
         self.accept_offloads();
         // What came before the driver was ready waits.
-        for receiver in &self.receivers {
-            io.want_notifications(receiver.queue(), false);
+        let control = self.control_queue(Features::from_bits(io.features()));
+        let queues = self.receivers.iter().map(Receiver::queue);
+        for queue in queues.take_while(|queue| *queue < control) {
+            io.want_notifications(queue, false);
         }
         self.receive_all(u32::from(self.options.queue_size), io);
         self.refresh_cables(io);

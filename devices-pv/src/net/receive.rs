@@ -57,12 +57,12 @@ pub(super) struct Receiver {
     held: VecDeque<Chain>,
     /// Bytes that they can hold.
     bytes: u64,
-    /// Buffers that were given back and did not return.
+    /// Buffers that were published and did not return; at least so many.
     owed: usize,
     /// There may be frames that wait for buffers.
     pub(super) hungry: bool,
-    /// Something was pushed and not published.
-    unpublished: bool,
+    /// Buffers that were pushed and not published.
+    unpublished: usize,
     // Kept so that nothing is allocated.
     spare: Vec<Chain>,
     into: Vec<Segment>,
@@ -77,7 +77,7 @@ impl Receiver {
             bytes: 0,
             owed: 0,
             hungry: true,
-            unpublished: false,
+            unpublished: 0,
             spare: Vec::new(),
             into: Vec::new(),
         }
@@ -136,7 +136,10 @@ impl Receiver {
 
     /// Lets the driver see what it got.
     pub(super) fn publish(&mut self, io: &mut Io<'_>) {
-        if std::mem::take(&mut self.unpublished) {
+        let pushed = std::mem::take(&mut self.unpublished);
+        if pushed > 0 {
+            // Those that were popped in the same turn were not among those that the driver had before.
+            self.owed = self.owed.max(pushed);
             io.publish(self.queue);
         }
     }
@@ -156,7 +159,7 @@ impl Receiver {
         self.bytes = 0;
         self.owed = 0;
         self.hungry = true;
-        self.unpublished = false;
+        self.unpublished = 0;
     }
 
     /// Pops buffers until there are enough for a frame; false when it is better to wait for more.
@@ -193,7 +196,8 @@ impl Receiver {
     /// Most frames are shorter than the longest, so fewer buffers may do. But where most of the queue is with the driver,
     /// it is about to refill it, and waiting for that loses fewer frames. None keeps more than half of the queue empty.
     fn has_some(&self, shape: Shape) -> bool {
-        !self.held.is_empty() && (!shape.merge || self.owed <= self.half)
+        let with_driver = self.owed.max(self.unpublished);
+        !self.held.is_empty() && (!shape.merge || with_driver <= self.half)
     }
 
     fn pop(&mut self, io: &mut Io<'_>) -> bool {
@@ -279,7 +283,7 @@ impl Receiver {
             self.spare.push(chain);
         }
         self.owed += usize::from(buffers);
-        self.unpublished = true;
+        self.unpublished += usize::from(buffers);
         counters.received += 1;
     }
 
