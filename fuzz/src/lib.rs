@@ -9,6 +9,7 @@ pub mod engine;
 pub mod features;
 pub mod loader;
 mod mutate;
+pub mod pci;
 
 #[cfg(test)]
 mod tests;
@@ -39,4 +40,5 @@ pub static TARGETS: &[Target] = targets! {
     loader::{elf pvh multiboot1 multiboot2 bzimage gzip bzip2 lzma xz lz4 zstd}
     emulator::{step}
     devices::{debug_exit i8042 ioapic pmem power pvpanic rtc uart vmgenid}
+    pci::{pci_memory pci_ports}
 };

@@ -252,7 +252,7 @@ impl<D: VirtioDevice> Rig<D> {
     fn activate(&mut self) {
         let sizes = self.device.queue_sizes().to_vec();
         let count = u64::try_from(sizes.len()).expect("a few");
-        let share = (self.ram.layout().low().size - BASE) / count.max(1) & !0xfff;
+        let share = ((self.ram.layout().low().size - BASE) / count.max(1)) & !0xfff;
         self.drivers.clear();
         self.queues.clear();
         for (number, max) in (0..).zip(&sizes) {

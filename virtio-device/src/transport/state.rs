@@ -9,7 +9,11 @@ use crate::queue::Queue;
 /// PLACEHOLDER until the queues save themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueStateV1(u16);
-impl From<&Queue> for QueueStateV1 { fn from(q: &Queue) -> Self { Self(q.size()) } }
+impl From<&Queue> for QueueStateV1 {
+    fn from(q: &Queue) -> Self {
+        Self(q.size())
+    }
+}
 
 /// What every transport saves: its device in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
