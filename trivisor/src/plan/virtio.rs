@@ -1,12 +1,14 @@
 //! What is plugged into the pv board: opened by the control process, made into devices by the VM process.
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use trivisor_backends::net::passt::{self, PasstError};
 use trivisor_backends::net::{self, ConnectError, Tap, TapError};
 use trivisor_backends::vsock::{ConnectServer, ListenError, Listener};
 
-use crate::arguments::{NetArgument, NetLink, VsockArgument};
+use crate::arguments::{DiskArgument, DiskCache, DiskFormat, NetArgument, NetLink, VsockArgument};
 use crate::failure::{Failure, chain};
 
 /// A network card.
@@ -42,9 +44,22 @@ pub(crate) struct Sockets {
     pub(crate) server: ConnectServer,
 }
 
-/// Everything beside disks.
+/// A disk's image.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+    pub(crate) read_only: bool,
+    pub(crate) cache: DiskCache,
+    pub(crate) queues: u16,
+    pub(crate) queue_size: u16,
+    pub(crate) serial: String,
+}
+
+/// What is plugged in.
 #[derive(Debug, Default)]
 pub(crate) struct Virtio {
+    pub(crate) disks: Vec<Image>,
     pub(crate) cards: Vec<Card>,
     pub(crate) sockets: Option<Sockets>,
     pub(crate) rng: bool,
@@ -57,8 +72,33 @@ impl Virtio {
         let cables = self.cards.iter().flat_map(|card| &card.cables);
         let sockets = self.sockets.iter();
         let sockets = sockets.flat_map(|one| [one.listener.as_fd(), one.connector.as_fd()]);
-        cables.map(AsFd::as_fd).chain(sockets)
+        let disks = self.disks.iter().map(|disk| disk.file.as_fd());
+        disks.chain(cables.map(AsFd::as_fd)).chain(sockets)
     }
+}
+
+/// Opens and locks a disk's image.
+pub(super) fn open_image(argument: DiskArgument) -> Result<Image, Failure> {
+    let path = argument.file;
+    if !matches!(argument.format, None | Some(DiskFormat::Raw)) {
+        return Err(Failure::usage(
+            format!(
+                "disk {}: this format is not in this version",
+                path.display()
+            ),
+            "format=raw, or convert it with qemu-img",
+        ));
+    }
+    let file = super::open_image(&path, argument.ro)?;
+    Ok(Image {
+        path,
+        file,
+        read_only: argument.ro,
+        cache: argument.cache,
+        queues: argument.queues.unwrap_or(1),
+        queue_size: argument.queue_size.unwrap_or(256),
+        serial: argument.serial.unwrap_or_default(),
+    })
 }
 
 /// Opens what a card leads to; none where it leads nowhere.
