@@ -41,6 +41,15 @@ pub fn socket(socket: OwnedFd, ram: GuestRam) -> io::Result<(Box<dyn Packets>, O
     Ok((packets, watched))
 }
 
+/// A cable to the host's kernel, for a queue of a tap. The second descriptor is for the event loop.
+///
+/// # Errors
+/// The descriptor is none of a tap, or the host refuses.
+pub fn tap(queue: OwnedFd, ram: GuestRam) -> io::Result<(Box<dyn Packets>, OwnedFd)> {
+    let watched = queue.try_clone()?;
+    Ok((Box::new(Tap::new(queue, ram)?), watched))
+}
+
 /// Bytes of a frame that is to be sent, if it is none too long.
 fn frame_len(frame: &[Segment], most: usize) -> io::Result<u32> {
     u32::try_from(Segment::total(frame))

@@ -517,6 +517,73 @@ fn another_process_can_connect() {
 }
 
 #[test]
+fn more_answers_than_a_round_takes_come_all_the_same() {
+    let mut server = None;
+    let mut bench = Bench::with(|path| {
+        let (serving, asking) = ConnectServer::new(&path).unwrap();
+        server = Some(serving);
+        Box::new(RemoteConnector::new(asking))
+    });
+    let server = server.unwrap();
+    // Answers that nobody waits for any more pile up in front of the last one.
+    let mut asked = 0;
+    while asked <= MAX_STREAMS {
+        let wish = bench.host.connect(1).unwrap();
+        bench.host.close(wish);
+        assert!(server.turn().unwrap());
+        asked += 1;
+    }
+    let last = bench.host.connect(1).unwrap();
+    assert!(server.turn().unwrap());
+    assert_eq!(bench.events(), [StreamEvent::Gone(last)]);
+}
+
+/// The event loop watches edge-triggered: once nothing is left, each change has to wake it again.
+#[test]
+fn every_change_wakes_an_event_loop() {
+    use rustix::event::epoll;
+    let mut bench = Bench::new();
+    let outer = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+    epoll::add(&outer, &bench.watched, epoll::EventData::new_u64(0), flags).unwrap();
+    let limit = rustix::event::Timespec {
+        tv_sec: 10,
+        tv_nsec: 0,
+    };
+    let woken = || {
+        let mut space = [const { std::mem::MaybeUninit::uninit() }; 4];
+        epoll::wait(&outer, &mut space, Some(&limit))
+            .unwrap()
+            .0
+            .len()
+            == 1
+    };
+    let mut programs = Vec::new();
+    for _ in 0..3 {
+        programs.push(bench.program(b"CONNECT 1\n"));
+        assert!(woken());
+        let StreamEvent::Asked { stream, .. } = bench.event() else {
+            panic!("nobody asked");
+        };
+        bench.events();
+        bench.host.accept(stream, 1).unwrap();
+        assert!(woken());
+        bench.events();
+        for _ in 0..3 {
+            for program in &mut programs {
+                program.write_all(b"x").unwrap();
+                assert!(woken());
+                let events = bench.events();
+                assert!(
+                    matches!(events[..], [StreamEvent::Readable(_)]),
+                    "{events:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_server_is_not_impressed() {
     let folder = tempfile::tempdir().unwrap();
     let (server, client) = ConnectServer::new(&folder.path().join("v")).unwrap();

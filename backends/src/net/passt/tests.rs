@@ -182,12 +182,15 @@ fn shell(script: &str) -> (Starting, OwnedFd) {
 
 #[test]
 fn it_gets_its_descriptor_and_arguments() {
-    // The fourth argument is the descriptor, which is open under this number.
-    let (starting, _socket) = shell("echo \"$(readlink /proc/self/fd/$4) $*\" >&2; exit 1");
+    // The sixth argument is the descriptor, which is open under this number.
+    let (starting, _socket) = shell("echo \"$(readlink /proc/self/fd/$6) $*\" >&2; exit 1");
     let said = starting.wait().unwrap_err().to_string();
     let (before, after) = said.split_once(" --fd ").unwrap();
     assert!(before.starts_with("passt gave up: socket:["), "{said}");
-    assert!(before.ends_with("] --quiet --no-map-gw"), "{said}");
+    assert!(
+        before.ends_with("] --quiet --no-map-gw --dns-forward 169.254.1.1"),
+        "{said}"
+    );
     let (number, after) = after.split_once(' ').unwrap();
     assert!(number.parse::<i32>().unwrap() > 2);
     assert_eq!(after, "-t 127.0.0.1/8080:80 -u 127.0.0.1/53:5353");

@@ -251,9 +251,9 @@ fn several_queues_have_a_descriptor_each() {
     assert_eq!(queues.len(), 2);
     let ram = ram();
     for queue in queues {
-        let mut tap = Tap::new(queue, ram.clone()).unwrap();
+        let (mut tap, _watched) = crate::net::tap(queue, ram.clone()).unwrap();
         assert_eq!(
-            receive(&mut tap, &ram, 100).unwrap_err().kind(),
+            receive(&mut *tap, &ram, 100).unwrap_err().kind(),
             ErrorKind::WouldBlock
         );
     }
