@@ -13,4 +13,6 @@ pub mod terminal;
 pub mod vsock;
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
