@@ -14,4 +14,6 @@ pub mod terminal;
 pub mod vsock;
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -9,9 +9,6 @@ pub mod passt;
 mod stream;
 mod tap;
 
-#[cfg(test)]
-mod testing;
-
 use std::io;
 use std::os::fd::OwnedFd;
 

@@ -106,14 +106,16 @@ pub struct Starting {
 /// # Errors
 /// It is not installed, or the host does not start it.
 pub fn start(forwards: &[Forward]) -> Result<(Starting, OwnedFd), PasstError> {
-    start_program("passt", forwards)
+    start_command(Command::new("passt"), forwards)
 }
 
-fn start_program(program: &str, forwards: &[Forward]) -> Result<(Starting, OwnedFd), PasstError> {
+fn start_command(
+    mut command: Command,
+    forwards: &[Forward],
+) -> Result<(Starting, OwnedFd), PasstError> {
     let flags = SocketFlags::CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
         .map_err(|error| PasstError::Start(error.into()))?;
-    let mut command = Command::new(program);
     let number = inherit(&mut command, theirs);
     command.args(["--quiet", "--no-map-gw", "--fd", &number.to_string()]);
     for forward in forwards {
