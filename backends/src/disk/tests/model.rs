@@ -147,7 +147,7 @@ proptest! {
                     _ => StorageOp::WriteZeroes { unmap: *near },
                 };
                 let (offset, len, address, bytes) = if *near {
-                    (offset % DISK & !511, len % DISK & !511, address % super::RAM, bytes % 65536 & !511)
+                    (offset % 512 * 512, len % 512 * 512, address % super::RAM, bytes % 128 * 512)
                 } else {
                     (*offset, *len, *address, *bytes)
                 };

@@ -52,7 +52,7 @@ fn a_request_of_more_runs_than_one_call_takes_is_continued() {
 
 #[test]
 fn ranges_become_zeros_and_storage_is_given_back() {
-    const LEN: u64 = 1 << 20;
+    const LEN: usize = 1 << 20;
     for options in engines() {
         for op in [
             StorageOp::Discard,
@@ -60,21 +60,17 @@ fn ranges_become_zeros_and_storage_is_given_back() {
             StorageOp::WriteZeroes { unmap: false },
         ] {
             let (_directory, file) = image(0);
-            file.write_all_at(&pattern(LEN as usize, 3), 0).unwrap();
+            file.write_all_at(&pattern(LEN, 3), 0).unwrap();
             file.sync_all().unwrap();
             let before = file.metadata().unwrap().blocks();
             let mut rig = Rig::raw(&file, &options);
-            rig.range(op, 512, LEN - 1024).unwrap();
-            assert!(
-                bytes(&file, 512, LEN as usize - 1024)
-                    .iter()
-                    .all(|byte| *byte == 0)
-            );
+            rig.range(op, 512, LEN as u64 - 1024).unwrap();
+            assert!(bytes(&file, 512, LEN - 1024).iter().all(|byte| *byte == 0));
             assert_eq!(bytes(&file, 0, 512), pattern(512, 3));
-            let end = bytes(&file, LEN - 512, 512);
-            assert_eq!(end, pattern(LEN as usize, 3)[LEN as usize - 512..]);
+            let end = bytes(&file, LEN as u64 - 512, 512);
+            assert_eq!(end, pattern(LEN, 3)[LEN - 512..]);
             let metadata = file.metadata().unwrap();
-            assert_eq!(metadata.len(), LEN);
+            assert_eq!(metadata.len(), LEN as u64);
             let given_back = metadata.blocks() < before / 2;
             assert_eq!(
                 given_back,
