@@ -2,6 +2,7 @@
 
 mod backlog;
 pub mod console;
+pub mod disk;
 pub mod entropy;
 pub mod escape;
 pub mod image;
