@@ -144,6 +144,7 @@ fn system_and_control<M: Machine>(cpu: &mut Cpu<'_, M>, i: &Instruction) -> Resu
         N::Rdpid => system::rdpid(cpu, i),
         N::Xgetbv => system::xgetbv(cpu),
         N::Xsetbv => system::xsetbv(cpu),
+        N::Rdsspd | N::Rdsspq => system::read_shadow_stack(cpu),
         N::Rdfsbase | N::Rdgsbase => system::read_base(cpu, i),
         N::Wrfsbase | N::Wrgsbase => system::write_base(cpu, i),
         N::Monitor => system::monitor(cpu, i),

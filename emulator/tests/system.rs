@@ -53,6 +53,21 @@ fn an_instruction_ends_the_resume_flag() {
 }
 
 #[test]
+fn the_shadow_stack_pointer_is_read_only_where_there_is_none() {
+    // rdsspq rsi, as Xen asks whether it has one.
+    let mut rdssp = machine(&[0xf3, 0x48, 0x0f, 0x1e, 0xce]);
+    rdssp.registers.general.gpr[6] = 1;
+    done(&mut rdssp);
+    assert_eq!(rdssp.registers.general.gpr[6], 1);
+    let mut with_one = machine(&[0xf3, 0x48, 0x0f, 0x1e, 0xce]);
+    with_one.registers.system.cr4 |= cr4::CET;
+    assert!(matches!(
+        step(&mut with_one),
+        Err(EmulateError::Unsupported { .. })
+    ));
+}
+
+#[test]
 fn time_stamps() {
     let tsc = (0x10, 0x1234_5678_9abc_def0);
     let aux = (0xc000_0103, 0xffff_ffff_0000_0007);
