@@ -230,3 +230,22 @@ fn x87_sse_and_avx_can_be_off() {
     old.xcr0 = 3;
     faults(old, 6, None);
 }
+
+/// The least normal number times one less 2^-64, which random operands do not meet.
+#[test]
+fn a_product_can_be_rounded_up_to_a_normal_number() {
+    const ST0: usize = 32;
+    let mut fmul = machine(&[0xd8, 0xc9]);
+    let area = fmul.vectors.as_mut_bytes();
+    area[..2].copy_from_slice(&0x37f_u16.to_le_bytes());
+    area[4] = 0xff; // all registers in use
+    area[512] = 1; // and not in their initial state
+    area[ST0..ST0 + 10].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0x80, 1, 0]);
+    area[ST0 + 16..ST0 + 26]
+        .copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0x3f]);
+    done(&mut fmul);
+    let area = fmul.vectors.as_bytes();
+    assert_eq!(area[ST0..ST0 + 10], [0, 0, 0, 0, 0, 0, 0, 0x80, 1, 0]);
+    // UE, PE and C1: without a lowest exponent it would have kept its 64 ones.
+    assert_eq!(area[2..4], [0x30, 0x02]);
+}

@@ -131,3 +131,28 @@ fn invaders_wait_for_a_timer() {
     assert_eq!(ended.status.code(), Some(124), "{}", ended.output);
     assert!(counter(&metrics, "unclaimed_ports") > 1000);
 }
+
+/// By the Linux boot protocol, at the image's own 64-bit entry: it has no payload. Its screen comes over the serial
+/// port, and so do its keys.
+#[test]
+fn memtest_tests_memory() {
+    if !slow_wanted("Memtest86+") {
+        return;
+    }
+    let cmdline = "console=ttyS0,115200 nosmp nosm nobench nopause";
+    let options = ["--memory", "16M", "--cmdline-only", cmdline];
+    let mut vm = run(&memtest(), &options);
+    for text in [
+        "Memtest86+ v6.",
+        "16MB ",
+        "#0  [Address test, walking ones, no cache]",
+        " 50% ####################",
+        "Errors: 0",
+    ] {
+        vm.expect(text);
+    }
+    // Escape: it reboots.
+    vm.type_bytes(b"\x1b");
+    let ended = vm.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+}
