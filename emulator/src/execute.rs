@@ -181,15 +181,12 @@ fn state<M: Machine>(cpu: &mut Cpu<'_, M>, i: &Instruction) -> Result<(), Fault>
         | N::Fldenv
         | N::Fnsave
         | N::Frstor => x87::execute(cpu, i),
+        _ if x87::arithmetic::has(i) => x87::arithmetic::execute(cpu, i),
         N::Fxsave | N::Fxsave64 => fxsave::fxsave(cpu, i),
         N::Fxrstor | N::Fxrstor64 => fxsave::fxrstor(cpu, i),
-        N::Fld | N::Fst | N::Fstp if x87::arithmetic::is_register_move(i) => {
-            x87::arithmetic::execute(cpu, i)
-        }
         N::Fld | N::Fild | N::Fst | N::Fstp | N::Fist | N::Fistp | N::Fisttp => {
             x87::transfer::execute(cpu, i)
         }
-        mnemonic if x87::arithmetic::has(mnemonic) => x87::arithmetic::execute(cpu, i),
         N::Lar | N::Lsl | N::Verr | N::Verw => descriptor_checks::execute(cpu, i),
         N::Ldmxcsr => fxsave::ldmxcsr(cpu, i),
         N::Stmxcsr => fxsave::stmxcsr(cpu, i),

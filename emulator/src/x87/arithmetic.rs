@@ -25,93 +25,137 @@ const STOPS: u16 = status::IE | status::DE | status::ZE;
 const UNDERFLOW: u16 = status::IE | status::SF;
 const CONDITIONS: u16 = status::C0 | status::C2 | status::C3;
 
-/// Whether these are all instructions of a mnemonic. FLD, FST and FSTP have [others](is_register_move).
-pub(crate) const fn has(mnemonic: N) -> bool {
-    matches!(
-        mnemonic,
-        N::Fadd
-            | N::Fiadd
-            | N::Faddp
-            | N::Fsub
-            | N::Fisub
-            | N::Fsubp
-            | N::Fsubr
-            | N::Fisubr
-            | N::Fsubrp
-            | N::Fmul
-            | N::Fimul
-            | N::Fmulp
-            | N::Fdiv
-            | N::Fidiv
-            | N::Fdivp
-            | N::Fdivr
-            | N::Fidivr
-            | N::Fdivrp
-            | N::Fcom
-            | N::Fcomp
-            | N::Fcompp
-            | N::Ficom
-            | N::Ficomp
-            | N::Fucom
-            | N::Fucomp
-            | N::Fucompp
-            | N::Fcomi
-            | N::Fcomip
-            | N::Fucomi
-            | N::Fucomip
-            | N::Fxch
-            | N::Fchs
-            | N::Fabs
-            | N::Fld1
-            | N::Fldz
-            | N::Fldl2t
-            | N::Fldl2e
-            | N::Fldpi
-            | N::Fldlg2
-            | N::Fldln2
-    )
+/// A kind of instruction.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// The destination is the second operand where it is reversed.
+    Arithmetic {
+        operation: Operation,
+        reversed: bool,
+    },
+    /// Quiet NaNs do not compare either, but are no error where it is quiet.
+    Comparison {
+        quiet: bool,
+    },
+    LoadRegister,
+    StoreRegister {
+        pops: bool,
+    },
+    Exchange,
+    ChangeSign {
+        absolute: bool,
+    },
+    Integer(i64),
+    Constant(Constant),
 }
 
-pub(crate) fn execute<M: Machine>(cpu: &mut Cpu<'_, M>, i: &Instruction) -> Result<(), Fault> {
-    use Operation::{Add, Divide, Multiply, Subtract};
-    cpu.check_x87()?;
-    check_pending(cpu)?;
-    match i.mnemonic() {
-        N::Fadd | N::Fiadd | N::Faddp => arithmetic(cpu, i, Add, false),
-        N::Fsub | N::Fisub | N::Fsubp => arithmetic(cpu, i, Subtract, false),
-        N::Fsubr | N::Fisubr | N::Fsubrp => arithmetic(cpu, i, Subtract, true),
-        N::Fmul | N::Fimul | N::Fmulp => arithmetic(cpu, i, Multiply, false),
-        N::Fdiv | N::Fidiv | N::Fdivp => arithmetic(cpu, i, Divide, false),
-        N::Fdivr | N::Fidivr | N::Fdivrp => arithmetic(cpu, i, Divide, true),
-        N::Fcom | N::Fcomp | N::Fcompp | N::Ficom | N::Ficomp => comparison(cpu, i, false),
-        N::Fucom | N::Fucomp | N::Fucompp => comparison(cpu, i, true),
-        N::Fcomi | N::Fcomip => comparison(cpu, i, false),
-        N::Fucomi | N::Fucomip => comparison(cpu, i, true),
-        N::Fld => {
-            let area = cpu.vectors_mut()?;
-            load_register(area, register(i, 0));
-            Ok(())
+/// A constant: exponent, mantissa cut off, and what is known of the rest.
+#[derive(Clone, Copy)]
+struct Constant {
+    exponent: i32,
+    mantissa: u64,
+    rest: Rest,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    BelowHalf,
+    AboveHalf,
+}
+
+impl Constant {
+    const fn new(exponent: i32, mantissa: u64, rest: Rest) -> Self {
+        Self {
+            exponent,
+            mantissa,
+            rest,
         }
-        N::Fst | N::Fstp => {
-            let area = cpu.vectors_mut()?;
-            store_register(area, register(i, 0), i.mnemonic() == N::Fstp);
-            Ok(())
-        }
-        N::Fxch => {
-            exchange(cpu.vectors_mut()?, register(i, 1));
-            Ok(())
-        }
-        N::Fchs | N::Fabs => {
-            change_sign(cpu.vectors_mut()?, i.mnemonic() == N::Fabs);
-            Ok(())
-        }
-        _ => constant(cpu, i),
+    }
+
+    fn rounded(self, rounding: Rounding) -> Extended {
+        let up = match rounding {
+            Rounding::Nearest => self.rest == Rest::AboveHalf,
+            Rounding::Up => true,
+            Rounding::Down | Rounding::Truncate => false,
+        };
+        Extended::normal(false, self.exponent, self.mantissa + u64::from(up))
     }
 }
 
-/// True for the forms of FLD, FST and FSTP that have no operand in memory.
-pub(crate) fn is_register_move(i: &Instruction) -> bool {
-    matches!(i.mnemonic(), N::Fld | N::Fst | N::Fstp) && i.op0_kind() == OpKind::Register
+const LOG2_10: Constant = Constant::new(1, 0xd49a_784b_cd1b_8afe, Rest::BelowHalf);
+const LOG2_E: Constant = Constant::new(0, 0xb8aa_3b29_5c17_f0bb, Rest::AboveHalf);
+const PI: Constant = Constant::new(1, 0xc90f_daa2_2168_c234, Rest::AboveHalf);
+const LOG10_2: Constant = Constant::new(-2, 0x9a20_9a84_fbcf_f798, Rest::AboveHalf);
+const LN_2: Constant = Constant::new(-1, 0xb172_17f7_d1cf_79ab, Rest::AboveHalf);
+
+fn kind(i: &Instruction) -> Option<Kind> {
+    use Operation::{Add, Divide, Multiply, Subtract};
+    let arithmetic = |operation, reversed| Kind::Arithmetic {
+        operation,
+        reversed,
+    };
+    let in_registers = i.op0_kind() == OpKind::Register;
+    Some(match i.mnemonic() {
+        N::Fadd | N::Fiadd | N::Faddp => arithmetic(Add, false),
+        N::Fsub | N::Fisub | N::Fsubp => arithmetic(Subtract, false),
+        N::Fsubr | N::Fisubr | N::Fsubrp => arithmetic(Subtract, true),
+        N::Fmul | N::Fimul | N::Fmulp => arithmetic(Multiply, false),
+        N::Fdiv | N::Fidiv | N::Fdivp => arithmetic(Divide, false),
+        N::Fdivr | N::Fidivr | N::Fdivrp => arithmetic(Divide, true),
+        N::Fcom | N::Fcomp | N::Fcompp | N::Ficom | N::Ficomp | N::Fcomi | N::Fcomip => {
+            Kind::Comparison { quiet: false }
+        }
+        N::Fucom | N::Fucomp | N::Fucompp | N::Fucomi | N::Fucomip => {
+            Kind::Comparison { quiet: true }
+        }
+        N::Fld if in_registers => Kind::LoadRegister,
+        N::Fst if in_registers => Kind::StoreRegister { pops: false },
+        N::Fstp if in_registers => Kind::StoreRegister { pops: true },
+        N::Fxch => Kind::Exchange,
+        N::Fchs => Kind::ChangeSign { absolute: false },
+        N::Fabs => Kind::ChangeSign { absolute: true },
+        N::Fld1 => Kind::Integer(1),
+        N::Fldz => Kind::Integer(0),
+        N::Fldl2t => Kind::Constant(LOG2_10),
+        N::Fldl2e => Kind::Constant(LOG2_E),
+        N::Fldpi => Kind::Constant(PI),
+        N::Fldlg2 => Kind::Constant(LOG10_2),
+        N::Fldln2 => Kind::Constant(LN_2),
+        _ => return None,
+    })
+}
+
+/// Whether an instruction is one of these.
+pub(crate) fn has(i: &Instruction) -> bool {
+    kind(i).is_some()
+}
+
+pub(crate) fn execute<M: Machine>(cpu: &mut Cpu<'_, M>, i: &Instruction) -> Result<(), Fault> {
+    let kind = kind(i).ok_or(Fault::Unsupported)?;
+    cpu.check_x87()?;
+    check_pending(cpu)?;
+    match kind {
+        Kind::Arithmetic {
+            operation,
+            reversed,
+        } => return arithmetic(cpu, i, operation, reversed),
+        Kind::Comparison { quiet } => return comparison(cpu, i, quiet),
+        _ => {}
+    }
+    let area = cpu.vectors_mut()?;
+    match kind {
+        Kind::LoadRegister => load_register(area, register(i, 0)),
+        Kind::StoreRegister { pops } => store_register(area, register(i, 0), pops),
+        Kind::Exchange => exchange(area, register(i, 1)),
+        Kind::ChangeSign { absolute } => change_sign(area, absolute),
+        Kind::Integer(value) => push(area, Extended::from_integer(value), 0),
+        Kind::Constant(constant) => {
+            let value = constant.rounded(Rounding::of_control(area.fcw()));
+            push(area, value, 0);
+        }
+        Kind::Arithmetic { .. } | Kind::Comparison { .. } => {}
+    }
+    Ok(())
 }
 
 fn register(i: &Instruction, n: u32) -> usize {
@@ -304,42 +348,4 @@ fn change_sign(area: &mut XsaveArea, absolute: bool) {
         set(area, 0, value);
     }
     summarize(area);
-}
-
-/// A constant: exponent, mantissa cut off, and whether the nearest is the next one.
-const fn irrational(exponent: i32, mantissa: u64, above_half: bool) -> (i32, u64, bool) {
-    (exponent, mantissa, above_half)
-}
-
-const LOG2_10: (i32, u64, bool) = irrational(1, 0xd49a_784b_cd1b_8afe, false);
-const LOG2_E: (i32, u64, bool) = irrational(0, 0xb8aa_3b29_5c17_f0bb, true);
-const PI: (i32, u64, bool) = irrational(1, 0xc90f_daa2_2168_c234, true);
-const LOG10_2: (i32, u64, bool) = irrational(-2, 0x9a20_9a84_fbcf_f798, true);
-const LN_2: (i32, u64, bool) = irrational(-1, 0xb172_17f7_d1cf_79ab, true);
-
-/// FLD1, FLDZ and their kin.
-fn constant<M: Machine>(cpu: &mut Cpu<'_, M>, i: &Instruction) -> Result<(), Fault> {
-    let exact = |value| Extended::from_integer(value);
-    let area = cpu.vectors_mut()?;
-    let rounding = Rounding::of_control(area.fcw());
-    let rounded = |(exponent, mantissa, above_half): (i32, u64, bool)| {
-        let up = match rounding {
-            Rounding::Nearest => above_half,
-            Rounding::Up => true,
-            Rounding::Down | Rounding::Truncate => false,
-        };
-        Extended::normal(false, exponent, mantissa + u64::from(up))
-    };
-    let value = match i.mnemonic() {
-        N::Fld1 => exact(1),
-        N::Fldz => exact(0),
-        N::Fldl2t => rounded(LOG2_10),
-        N::Fldl2e => rounded(LOG2_E),
-        N::Fldpi => rounded(PI),
-        N::Fldlg2 => rounded(LOG10_2),
-        N::Fldln2 => rounded(LN_2),
-        _ => return Err(Fault::Unsupported),
-    };
-    push(area, value, 0);
-    Ok(())
 }
