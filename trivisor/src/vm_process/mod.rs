@@ -16,11 +16,13 @@ use trivisor_backends::console::{self, ConsolePump};
 use trivisor_kvm::Kvm;
 use trivisor_memory::{Backing, FileMapping};
 use trivisor_sandbox::process;
-use trivisor_vmm_core::{BootConfig, EventLoop, FirstVcpu, Machine, MachineConfig};
+use trivisor_sandbox::seccomp::Devices;
+use trivisor_vmm_core::{BootConfig, EventLoop, FirstVcpu, Machine, MachineConfig, Mode};
 
 use self::explain::{explain_machine, jail_failure};
 use self::jail::Jail;
 use self::tail::{Tail, Tee};
+use self::virtio::Workers;
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
 use crate::protocol::{Channel, Report};
@@ -158,6 +160,8 @@ struct VmProcess<'a> {
     console: Option<ConsolePump>,
     /// Where the virtio devices' back-ends are watched.
     events: Option<EventLoop>,
+    /// Those of the disks, until they are started.
+    workers: Workers,
     tail: Tail,
     /// Readable when the last vCPU thread has ended.
     ended: Arc<OwnedFd>,
@@ -183,6 +187,7 @@ impl<'a> VmProcess<'a> {
             None => (None, None),
         };
         let pmem = map_disks(plan)?;
+        let workers = Workers::default();
         let kvm = plan
             .kvm
             .try_clone()
@@ -209,7 +214,7 @@ impl<'a> VmProcess<'a> {
             pmem: pmem.clone(),
             debug_exit: plan.debug_exit,
             generation_id: random()?,
-            virtio: virtio::config(plan)?,
+            virtio: virtio::config(plan, &workers)?,
         };
         let mut machine =
             Machine::new(&kvm, config).map_err(|error| explain_machine(&error, plan, &kvm))?;
@@ -231,6 +236,7 @@ impl<'a> VmProcess<'a> {
             pmem,
             console,
             events,
+            workers,
             tail,
             ended: Arc::new(ended),
         })
@@ -238,13 +244,23 @@ impl<'a> VmProcess<'a> {
 
     /// The last steps before the guest's first instruction. Gives vCPU 0 and the jail of the thread that serves.
     fn prepare_run(&mut self) -> Result<(FirstVcpu, Option<Jail>), Failure> {
-        let (vcpu, io) = if self.plan.jailed {
+        let workers = self.workers.take();
+        let jails = if self.plan.jailed {
             process::harden().map_err(|error| jail_failure(&error))?;
-            let (vcpu, io) = Jail::both(self.plan.cpus).map_err(|error| jail_failure(&error))?;
-            (Some(vcpu), Some(io))
+            let devices = match self.plan.mode {
+                Mode::Basic => Devices::Basic,
+                _ => Devices::Virtio,
+            };
+            let jails = Jail::all(self.plan.cpus, workers.len(), devices);
+            Some(jails.map_err(|error| jail_failure(&error))?)
         } else {
-            (None, None)
+            None
         };
+        let (vcpu, io, worker) = match jails {
+            Some(jails) => (Some(jails.vcpu), Some(jails.io), jails.worker),
+            None => (None, None, None),
+        };
+        virtio::start_workers(workers, worker.as_ref())?;
         let ended = self.ended.clone();
         let first = self.machine.start_but_first(
             Arc::new(move || vcpu.as_ref().map_or(Ok(()), Jail::enter)),
