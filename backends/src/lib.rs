@@ -1,11 +1,16 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
 
+mod backlog;
 pub mod console;
+pub mod entropy;
 pub mod escape;
 pub mod image;
+pub mod net;
+mod segments;
+mod sys;
 pub mod tail;
 pub mod terminal;
+pub mod vsock;
 
 #[cfg(test)]
 mod tests;

@@ -39,13 +39,19 @@ pub trait Packets: Send {
         Ok(())
     }
 
+    /// Whether the other end is there. The device asks again when it was woken, and after an error.
+    fn link_is_up(&self) -> bool {
+        true
+    }
+
     /// Sends one frame.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`]: later. Others: the frame is lost, as on a cable.
     fn send(&mut self, frame: &[Segment]) -> io::Result<()>;
 
-    /// Receives one frame into the segments; the bytes that it took. What does not fit is cut off.
+    /// Receives one frame into the segments; the bytes that it took, 0 for an empty frame. What does not fit
+    /// is cut off.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`]: there is none now. Others: the cable is broken for now.

@@ -175,7 +175,11 @@ impl Board for PvBoard {
                 let bus = pci_bus(slots, &chips)?;
                 for plug in self.devices {
                     let place = Place::Pci(&bus);
-                    plug.plug(&mut Socket { slots, offer, place })?;
+                    plug.plug(&mut Socket {
+                        slots,
+                        offer,
+                        place,
+                    })?;
                 }
                 // There is no firmware to do it.
                 bus.assign(&windows()).map_err(unfit("pci"))?;
@@ -191,7 +195,11 @@ impl Board for PvBoard {
                 for plug in self.devices {
                     let (chips, at) = (&chips, places.next());
                     let place = Place::Mmio { chips, at };
-                    plug.plug(&mut Socket { slots, offer, place })?;
+                    plug.plug(&mut Socket {
+                        slots,
+                        offer,
+                        place,
+                    })?;
                 }
             }
         }

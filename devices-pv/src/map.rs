@@ -38,9 +38,7 @@ pub const MMIO_PINS: [u8; 17] = [
 
 /// Address and pin of each device on virtio over MMIO.
 pub fn mmio() -> impl Iterator<Item = (u64, u8)> {
-    (0..)
-        .map(|index| MMIO + index * MMIO_STRIDE)
-        .zip(MMIO_PINS)
+    (0..).map(|index| MMIO + index * MMIO_STRIDE).zip(MMIO_PINS)
 }
 
 /// How a Linux that does not read ACPI tables is told of the first `count` devices on virtio over MMIO.

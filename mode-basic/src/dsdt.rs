@@ -15,15 +15,10 @@ use crate::{map, power, pvpanic, rtc, uart};
 
 /// Notification: the power button was pressed (5.6.6).
 const BUTTON_PRESSED: u8 = 0x80;
-/// Notification: the generation ID is another.
-const ID_CHANGED: u8 = 0x80;
 
 /// Events in bits of the power block's event register.
 const POWER_BUTTON: u32 = power::regs::Events::new()
     .with_power_button(true)
-    .into_bits();
-const GENERATION_ID: u32 = power::regs::Events::new()
-    .with_generation_id(true)
     .into_bits();
 
 /// The body of the DSDT; `more` are devices of a larger board.
@@ -148,10 +143,6 @@ fn generic_events(aml: &mut Vec<u8>) {
                     &If::new(
                         &And::new(&ZERO, &Local(0), &POWER_BUTTON),
                         vec![&Notify::new(&Path::new("\\_SB_.PWRB"), &BUTTON_PRESSED)],
-                    ),
-                    &If::new(
-                        &And::new(&ZERO, &Local(0), &GENERATION_ID),
-                        vec![&Notify::new(&Path::new("\\_SB_.VGEN"), &ID_CHANGED)],
                     ),
                 ],
             ),

@@ -122,6 +122,23 @@ impl Session {
         }
     }
 
+    /// Waits for `text`, as [`expect`](Self::expect) does; false when the process ends without it.
+    ///
+    /// # Panics
+    /// When ten minutes pass without either.
+    pub fn says(&mut self, text: &str) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.seen.contains(text) {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(rest) {
+                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(RecvTimeoutError::Timeout) => panic!("no {text:?} in time:\n{}", self.seen),
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        true
+    }
+
     /// Types a line.
     ///
     /// # Panics

@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
-use std::process::{Command, Output};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use trivisor_tests::{Session, bare_metal, kvm_wanted, trivisor};
 
@@ -25,11 +29,43 @@ fn said(arguments: &[&str]) -> String {
 }
 
 fn signal(vm: &Session, signal: &str) {
-    let sent = Command::new("kill")
-        .args([signal, &vm.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(sent.success());
+    assert!(kill(vm.id(), signal));
+}
+
+/// False when there is no such process.
+fn kill(process: u32, signal: &str) -> bool {
+    let mut command = Command::new("kill");
+    command.args([signal, &process.to_string()]);
+    command.stderr(Stdio::null()).status().unwrap().success()
+}
+
+/// The number of the one child of a process, as soon as it has one.
+fn child_of(process: u32) -> Option<u32> {
+    let children = format!("/proc/{process}/task/{process}/children");
+    let children = std::fs::read_to_string(children).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
+
+/// All threads of a process but the kernel's own are stopped.
+fn stands_still(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    threads.map(Result::unwrap).all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap();
+        stat.contains("(kvm-") || stat.contains(") T ")
+    })
+}
+
+/// A client of a VM's control socket that says this.
+fn say(name: &str, bytes: &[u8]) -> UnixStream {
+    let folder = match std::env::var("XDG_RUNTIME_DIR") {
+        _ if rustix::process::geteuid().is_root() => "/run".into(),
+        Ok(folder) => folder,
+        Err(_) => panic!("set XDG_RUNTIME_DIR"),
+    };
+    let socket = format!("{folder}/trivisor/{name}/control.sock");
+    let mut client = UnixStream::connect(socket).unwrap();
+    client.write_all(bytes).unwrap();
+    client
 }
 
 #[test]
@@ -189,4 +225,148 @@ fn the_jail_holds() {
     said(&["stop", "--force", "test-jail"]);
     let ended = vm.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+}
+
+#[test]
+fn a_vm_process_that_does_not_answer_holds_up_nobody() {
+    if !kvm_wanted("a VM process that stands still") {
+        return;
+    }
+    let name = "test-stuck";
+    let vm = start(name, "spin");
+    let child = child_of(vm.id()).unwrap();
+    assert!(kill(child, "-STOP"));
+    while !stands_still(child) {
+        std::thread::yield_now();
+    }
+    // More than the channel holds. The first ones wait for an answer.
+    let mut waiting: Vec<UnixStream> = (0..64).map(|_| say(name, b"\"info\"\n")).collect();
+    for _ in 0..1000 {
+        let mut answer = String::new();
+        let mut client = say(name, b"\"info\"\n");
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("does not answer"), "{answer}");
+    }
+    let refused = verb(&["pause", name]);
+    assert_eq!(refused.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("does not answer"));
+    // It is killed when its time is over.
+    said(&["stop", "--force", name]);
+    let ended = vm.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+    let mut answer = String::new();
+    waiting[0].read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("the VM has ended"), "{answer}");
+}
+
+#[test]
+fn clients_that_do_not_finish_their_request_hold_up_nobody() {
+    if !kvm_wanted("slow clients") {
+        return;
+    }
+    let name = "test-slow";
+    let vm = start(name, "spin");
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    let mut client = say(name, b"");
+                    // Until it is hung up on.
+                    while !over.load(Ordering::SeqCst) && client.write_all(b" ").is_ok() {
+                        std::thread::park_timeout(std::time::Duration::from_millis(50));
+                    }
+                }
+            });
+        }
+        let talk = std::panic::catch_unwind(|| {
+            for _ in 0..20 {
+                assert!(said(&["info", name]).contains("running"));
+            }
+            // One that says nothing at all, or too much, is hung up on.
+            for nonsense in ["", "\"fly\"\n", &"\"".repeat(5000)] {
+                let mut client = say(name, nonsense.as_bytes());
+                let _reset = client.read(&mut [0]);
+            }
+        });
+        over.store(true, Ordering::SeqCst);
+        assert!(talk.is_ok());
+    });
+    said(&["stop", "--force", name]);
+    let ended = vm.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+}
+
+#[test]
+fn of_two_that_start_at_once_one_gets_the_name() {
+    if !kvm_wanted("names at once") {
+        return;
+    }
+    for _ in 0..10 {
+        let options = ["--name", "test-race"];
+        let starts = [(); 4].map(|()| Session::guest("serial; poweroff", &options));
+        // The others say so at once, the winner not before it is told to end.
+        let mut ended = 0;
+        let mut running = Vec::new();
+        for mut start in starts {
+            match start.says("ok serial") {
+                true => running.push(start),
+                false => {
+                    let end = start.wait();
+                    assert_eq!(end.status.code(), Some(2), "{}", end.output);
+                    assert!(end.output.contains("is running"), "{}", end.output);
+                    ended += 1;
+                }
+            }
+        }
+        assert_eq!((running.len(), ended), (1, 3));
+        said(&["stop", "--force", "test-race"]);
+        let end = running.remove(0).wait();
+        assert_eq!(end.status.code(), Some(0), "{}", end.output);
+    }
+}
+
+#[test]
+fn a_start_in_the_background_that_is_interrupted_leaves_nothing() {
+    if !kvm_wanted("interrupted daemon") {
+        return;
+    }
+    let kernel = bare_metal();
+    for (signal, status) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129), ("-QUIT", 131)] {
+        // The start may be over before it is interrupted.
+        let interrupted = (0..100).find_map(|number| {
+            let name = format!("test-interrupted{signal}-{number}");
+            let folder = tempfile::tempdir().unwrap();
+            let mut daemon = Command::new(trivisor())
+                .args(["run", "--daemon", "--name", &name])
+                .args(["--kernel", kernel.to_str().unwrap()])
+                .args(["--cmdline-only", "-- spin", "--timeout", "600"])
+                .env("TMPDIR", folder.path())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            let child = loop {
+                if let Some(child) = child_of(daemon.id()) {
+                    break child;
+                }
+                assert!(daemon.try_wait().unwrap().is_none());
+            };
+            kill(child, "-STOP");
+            let sent = daemon.try_wait().unwrap().is_none() && kill(daemon.id(), signal);
+            kill(child, "-CONT");
+            let ended = daemon.wait().unwrap();
+            if ended.code() == Some(0) {
+                // A group of processes that was stopped and has no parent any more hangs up by itself.
+                let _gone = verb(&["stop", "--force", &name]);
+                return None;
+            }
+            assert!(sent);
+            assert_eq!(ended.code(), Some(status));
+            assert!(!Path::new(&format!("/proc/{child}")).exists());
+            let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+            assert!(left.is_empty(), "{left:?}");
+            Some(())
+        });
+        assert!(interrupted.is_some(), "{signal}");
+    }
 }

@@ -5,7 +5,8 @@
 use std::fmt::Debug;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -37,6 +38,11 @@ struct Terminal {
 
 impl Terminal {
     fn run(kernel: &str, script: &str, options: &[&str]) -> Self {
+        Self::run_into(None, kernel, script, options)
+    }
+
+    /// With standard output there, or on the terminal as well.
+    fn run_into(stdout: Option<OwnedFd>, kernel: &str, script: &str, options: &[&str]) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let keys_and_screen = openpt(flags).unwrap();
         grantpt(&keys_and_screen).unwrap();
@@ -57,7 +63,7 @@ impl Terminal {
             .args(options)
             .args(limit)
             .stdin(line.try_clone().unwrap())
-            .stdout(line.try_clone().unwrap())
+            .stdout(stdout.unwrap_or_else(|| line.try_clone().unwrap().into()))
             .stderr(line.try_clone().unwrap())
             .spawn()
             .unwrap();
@@ -134,6 +140,24 @@ impl Terminal {
         assert_eq!(taken, keys.len());
     }
 
+    /// Types so much that it may have to wait until some of it is read.
+    fn type_much(&self, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut left = vec![b'x'; count];
+        while !left.is_empty() {
+            let mut fds = [PollFd::new(&self.keys_and_screen, PollFlags::OUT)];
+            let rest = deadline.saturating_duration_since(Instant::now());
+            let rest = Timespec::try_from(rest).unwrap();
+            let ready = poll(&mut fds, Some(&rest)).unwrap();
+            assert!(ready > 0, "{} bytes were not read", left.len());
+            let part = &left[..left.len().min(1024)];
+            match rustix::io::write(&self.keys_and_screen, part) {
+                Ok(taken) => drop(left.drain(..taken)),
+                Err(error) => assert_eq!(error, rustix::io::Errno::AGAIN),
+            }
+        }
+    }
+
     fn is_raw(&self) -> bool {
         let local = tcgetattr(&self.line).unwrap().local_modes;
         !local.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
@@ -145,12 +169,23 @@ impl Terminal {
 
     /// Waits for the end: this status, and the terminal as it was. Gives the screen.
     fn ends_with(mut self, status: i32) -> String {
+        let ended = self.end();
+        assert_eq!(ended.code(), Some(status), "{}", self.screen());
+        self.screen()
+    }
+
+    /// Waits for the end: by this signal, and the terminal as it was.
+    fn dies_of(mut self, signal: Signal) {
+        let ended = self.end();
+        assert_eq!(ended.signal(), Some(signal.as_raw()), "{}", self.screen());
+    }
+
+    fn end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         while self.look(deadline) {}
         let ended = self.child.wait().unwrap();
-        assert_eq!(ended.code(), Some(status), "{}", self.screen());
         assert_eq!(modes(&self.line), self.before, "{}", self.screen());
-        self.screen()
+        ended
     }
 }
 
@@ -203,6 +238,65 @@ fn it_is_raw_and_then_as_it_was() {
         assert!(vm.is_raw());
         vm.signal(Signal::TERM);
         vm.ends_with(143);
+
+        let vm = Terminal::start("spin", sandbox);
+        assert!(vm.is_raw());
+        vm.signal(Signal::HUP);
+        vm.ends_with(129);
+
+        let vm = Terminal::start("spin", sandbox);
+        assert!(vm.is_raw());
+        vm.signal(Signal::QUIT);
+        vm.dies_of(Signal::QUIT);
+    }
+}
+
+#[test]
+fn escape_keys_count_though_the_guest_reads_nothing() {
+    if !kvm_wanted("escape keys before a deaf guest") {
+        return;
+    }
+    for sandbox in [DEFAULT, OFF] {
+        let mut vm = Terminal::start("spin", sandbox);
+        // More than the pipe to the VM process, the terminal and all in between hold.
+        vm.type_much(200_000);
+        vm.type_keys(&format!("{CTRL_A}h"));
+        vm.expect("this help");
+        vm.type_keys(&format!("{CTRL_A}x"));
+        vm.ends_with(0);
+    }
+}
+
+#[test]
+fn texts_that_nobody_takes_hold_up_no_key() {
+    if !kvm_wanted("a full standard output") {
+        return;
+    }
+    for sandbox in [DEFAULT, OFF] {
+        let (unread, stdout) = rustix::pipe::pipe().unwrap();
+        let fill = stdout.try_clone().unwrap();
+        let kernel = bare_metal();
+        let kernel = kernel.to_str().unwrap();
+        let vm = Terminal::run_into(Some(stdout), kernel, "spin", sandbox);
+        let mut greeting = Vec::new();
+        while !greeting.ends_with(b"ok ") {
+            let mut byte = [0];
+            assert_eq!(rustix::io::read(&unread, &mut byte), Ok(1));
+            greeting.push(byte[0]);
+        }
+        // For this end only: the pipe is opened once more.
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fill));
+        let fill = rustix::fs::open(path, flags, Mode::empty()).unwrap();
+        while rustix::io::write(&fill, &[b'.'; 4096]).is_ok() {}
+        // More than is kept.
+        for _ in 0..40 {
+            vm.type_keys(&format!("{CTRL_A}h").repeat(50));
+            vm.type_much(1024);
+        }
+        vm.type_keys(&format!("{CTRL_A}x"));
+        vm.ends_with(0);
+        drop(unread);
     }
 }
 

@@ -256,3 +256,28 @@ fn hosts_without_kvm() {
     assert_eq!(code, Some(4), "{text}");
     assert!(text.contains("may not be opened by this user"), "{text}");
 }
+
+#[test]
+fn no_threads() {
+    if !kvm_wanted("no threads") {
+        return;
+    }
+    let kernel = bare_metal();
+    for (sandbox, thread) in [
+        ("default", "the thread for console and requests"),
+        ("off", "the control thread"),
+    ] {
+        // No thread gets a stack of this size.
+        let output = Command::new(trivisor())
+            .args(["run", "--timeout", "60", "--sandbox", sandbox])
+            .args(["--kernel", kernel.to_str().unwrap()])
+            .env("RUST_MIN_STACK", (1_u64 << 46).to_string())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{sandbox}: {text}");
+        for wanted in [thread, "(os error ", "ulimit -u"] {
+            assert!(text.contains(wanted), "{sandbox}: {text}");
+        }
+    }
+}

@@ -1,16 +1,27 @@
 //! `--daemon`: the VM goes on in the background when the guest runs.
 
 use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::control::registry::{self, Call, Reply};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::control::calls::{self, Call, Reply};
+use crate::control::signals::{Caught, Signals};
 use crate::failure::Failure;
 use crate::settings::{SerialSetting, Settings};
 
 /// How often a VM that starts is asked whether it runs.
 const STEP: Duration = Duration::from_millis(10);
+
+/// How long its answer is waited for; so late a signal may be noticed.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long it may take to end when this process was told to end: longer than it gives its VM process.
+const GRACE: Duration = Duration::from_secs(12);
 
 /// Starts `trivisor` again, in a process group of its own and without a terminal, and waits until its guest
 /// runs or it fails. Gives its name.
@@ -31,6 +42,8 @@ pub(crate) fn start(mut settings: Settings) -> Result<String, Failure> {
             "try without --daemon",
         )
     };
+    // From here on there is something to clear up.
+    let mut signals = Signals::catch().map_err(Failure::refused("handlers of signals"))?;
     let text = settings.to_toml().map_err(|error| failed(&error))?;
     let mut file = tempfile::Builder::new()
         .suffix(".toml")
@@ -51,16 +64,46 @@ pub(crate) fn start(mut settings: Settings) -> Result<String, Failure> {
         if let Some(status) = child.try_wait().map_err(|error| failed(&error))? {
             return finished(&mut child, status.code()).map(|()| name);
         }
-        if let Ok(Reply::Info(info)) = registry::call(&name, Call::Info)
+        if let Ok(Reply::Info(info)) = calls::ask(&name, Call::Info, PATIENCE)
             && info.pid == child.id()
             && info.state != "starting"
         {
             return Ok(name);
         }
-        let (_sender, nothing) = std::sync::mpsc::channel::<()>();
-        // Nothing ever comes; the time passes.
-        let _elapsed = nothing.recv_timeout(STEP);
+        wait(signals.as_fd(), STEP);
+        if let Some(caught) = signals.take() {
+            end(&mut child);
+            let status = match caught {
+                Caught::End(status) => status,
+                // It is no crash of ours that would need a core.
+                Caught::Quit => 131,
+            };
+            return Err(Failure {
+                status,
+                what: format!("VM {name:?} was ended before its guest ran: a signal came"),
+                advice: String::new(),
+            });
+        }
     }
+}
+
+/// Waits until this is readable, so long.
+fn wait(fd: BorrowedFd<'_>, time: Duration) {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    let time = Timespec::try_from(time).unwrap_or_default();
+    // The caller looks for itself.
+    let _woken = rustix::event::poll(&mut fds, Some(&time));
+}
+
+/// Ends it in order if it can, and waits until it has gone.
+fn end(child: &mut Child) {
+    // Nobody has waited for it, so the number is its own; one that has gone needs nothing.
+    if let Ok(process) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
+        let _gone = pidfd_send_signal(&process, Signal::TERM);
+        wait(process.as_fd(), GRACE);
+    }
+    let _gone = child.kill();
+    let _status = child.wait();
 }
 
 /// It has ended already: as it says.

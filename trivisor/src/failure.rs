@@ -55,6 +55,16 @@ impl Failure {
         }
     }
 
+    /// The host refused to start a thread.
+    pub(crate) fn no_thread(which: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| {
+            Self::host(
+                format!("{which} cannot be started: {error}"),
+                "free some memory, or raise the limit of processes (ulimit -u, pids.max of the control group)",
+            )
+        }
+    }
+
     /// For the terminal. The text may stem from a VM process that its guest has taken over, so control
     /// characters do not pass.
     pub(crate) fn report(&self) -> String {

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::arguments::{Arguments, RunArguments, Verb};
-use crate::control::registry::Call;
+use crate::control::calls::Call;
 use crate::failure::{Failure, HOST, chain};
 use crate::plan::Plan;
 use crate::settings::{ModeSetting, Settings};

@@ -100,10 +100,19 @@ impl Channel {
         Ok((Self(a), Self(b)))
     }
 
-    /// Sends a message.
+    /// Sends a message, and waits for room: only for who trusts the other end.
     pub(crate) fn send(&self, message: &impl Serialize) -> io::Result<()> {
+        self.pass(message, SendFlags::NOSIGNAL)
+    }
+
+    /// Sends a message or, when the other end has left too many unread, nothing of it: `WouldBlock`.
+    pub(crate) fn send_now(&self, message: &impl Serialize) -> io::Result<()> {
+        self.pass(message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+    }
+
+    fn pass(&self, message: &impl Serialize, flags: SendFlags) -> io::Result<()> {
         let packet = postcard::to_allocvec(message).map_err(io::Error::other)?;
-        rustix::net::send(&self.0, &packet, SendFlags::NOSIGNAL)?;
+        rustix::net::send(&self.0, &packet, flags)?;
         Ok(())
     }
 
@@ -164,6 +173,24 @@ mod tests {
         drop(b);
         assert_eq!(a.receive::<Report>().unwrap(), Some(Report::Running));
         assert_eq!(a.receive::<Report>().unwrap(), None);
+    }
+
+    #[test]
+    fn a_full_channel_takes_a_message_whole_or_not_at_all() {
+        let (a, b) = Channel::pair().unwrap();
+        let mut sent = 0;
+        let full = loop {
+            match a.send_now(&Request::Pause) {
+                Ok(()) => sent += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        for _ in 0..sent {
+            assert_eq!(b.receive::<Request>().unwrap(), Some(Request::Pause));
+        }
+        a.send_now(&Request::Stop).unwrap();
+        assert_eq!(b.receive::<Request>().unwrap(), Some(Request::Stop));
     }
 
     #[test]

@@ -4,6 +4,9 @@
 
 pub mod device;
 pub mod features;
+pub mod mmio;
+#[cfg(feature = "pci")]
+pub mod pci;
 pub mod queue;
 #[cfg(any(test, feature = "testing"))]
 #[expect(
@@ -12,6 +15,7 @@ pub mod queue;
     reason = "what is wrong in a test has to panic"
 )]
 pub mod testing;
+pub mod transport;
 
 pub use device::{DeviceType, Io, VirtioDevice};
 pub use features::Feature;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use trivisor_buses::CharOutput;
 use trivisor_kvm::Kvm;
 use trivisor_memory::RamOptions;
-use trivisor_vmm_core::{BootConfig, Machine, MachineConfig, Mode};
+use trivisor_vmm_core::{BootConfig, Machine, MachineConfig, Mode, VirtioConfig};
 
 struct Stdout;
 
@@ -47,6 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         pmem: Vec::new(),
         debug_exit: None,
         generation_id: [0; 16],
+        virtio: VirtioConfig::default(),
     };
     let mut machine = Machine::new(&Kvm::open()?, config)?;
     machine.start(Arc::new(|| Ok(())), Box::new(|| ()))?;

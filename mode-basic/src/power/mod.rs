@@ -8,7 +8,7 @@
 //! | 0 | 1 | sleep control: SLP_TYP | bits 4:2 SLP_TYP, bit 5 SLP_EN; S5 powers off, other states are refused | 0x00 |
 //! | 1 | 1 | sleep status: 0 | taken, no effect | 0x00 |
 //! | 2 | 1 | refused | 0x01 resets the machine | - |
-//! | 4 | 4 | events: bit 0 power button, bit 1 generation ID; cleared by it | refused | 0 |
+//! | 4 | 4 | events: bit 0 power button; cleared by it | refused | 0 |
 //!
 //! An event pulses the interrupt line, whether or not earlier ones were read: the interrupt is edge-triggered
 //! and a guest that was not listening hears the next one. Its `_EVT` method reads the event register and

@@ -41,8 +41,6 @@ pub const RESET_VALUE: u8 = 1;
 pub struct Events {
     /// The power button was pressed.
     pub power_button: bool,
-    /// The VM generation ID is another.
-    pub generation_id: bool,
-    #[bits(30)]
+    #[bits(31)]
     __: u32,
 }

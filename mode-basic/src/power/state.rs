@@ -47,7 +47,7 @@ impl TryFrom<PowerStateV1> for PowerBlock {
             sleep_control.into(),
             sleep_control & 0xe3 == 0,
         )?;
-        check("events", events.into(), events & !3 == 0)?;
+        check("events", events.into(), events & !1 == 0)?;
         Ok(Self {
             sleep_control: SleepControl::from_bits(sleep_control),
             events: Events::from_bits(events),

@@ -12,11 +12,7 @@
 //! restore. Pause and reset keep it; who restores a machine makes the device with a new one, or with the old
 //! one when the machine has only moved.
 //!
-//! It has no wire: that a guest which runs on has another ID now (`Notify(VMGI, 0x80)`) is told by the event
-//! register of the power block ([`power::regs::Events::generation_id`](crate::power::regs::Events)), after a
-//! restore by whoever restores.
-//!
-//! **Not modelled**: the notification itself.
+//! **Not modelled**: the notification (`Notify`, 0x80) of a guest that runs on with another ID. It has no wire.
 //!
 //! **Relied on by**: Linux (vmgenid, from 5.18 on), which mixes it into its random seed.
 
@@ -29,7 +25,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use trivisor_buses::{Component, Dma, DmaError, RestoreError, SavedState};
+use trivisor_buses::{Component, Dma, RestoreError, SavedState};
 
 pub use self::core::GenerationId;
 
@@ -40,8 +36,6 @@ pub struct Vmgenid {
     id: GenerationId,
     // Wiring.
     dma: Arc<dyn Dma>,
-    // Not guest-visible.
-    failure: Option<DmaError>,
 }
 
 impl std::fmt::Debug for Vmgenid {
@@ -61,7 +55,6 @@ impl Vmgenid {
             address,
             id: GenerationId(guid),
             dma,
-            failure: None,
         }
     }
 
@@ -70,14 +63,9 @@ impl Vmgenid {
         self.id = GenerationId(guid);
     }
 
-    /// Why the guest does not see the ID: its address is not in RAM.
-    #[must_use]
-    pub const fn failure(&self) -> Option<DmaError> {
-        self.failure
-    }
-
-    fn publish(&mut self) {
-        self.failure = self.dma.write(self.address, &self.id.0).err();
+    fn publish(&self) {
+        // A board that puts it elsewhere than in RAM has a guest without an ID.
+        let _outside = self.dma.write(self.address, &self.id.0);
     }
 }
 

@@ -23,7 +23,6 @@ fn start_reset_and_restore_write_the_id() {
         host.memory.write(ADDRESS, &[0; 16]).unwrap();
         write(&mut device);
         assert_eq!(seen(&host), [0xa5; 16]);
-        assert_eq!(device.failure(), None);
     }
 }
 
@@ -47,15 +46,6 @@ fn a_renewed_machine_has_another_id() {
     assert_eq!(seen(&host), [1; 16]);
     device.restore(&saved).unwrap();
     assert_eq!(seen(&host), [2; 16]);
-}
-
-#[test]
-fn an_address_outside_of_ram_is_told() {
-    let host = TestHost::new();
-    let address = (1 << 20) - 8;
-    let mut device = Vmgenid::new(address, [1; 16], host.clone());
-    device.start();
-    assert_eq!(device.failure(), Some(DmaError { address, len: 16 }));
 }
 
 #[test]

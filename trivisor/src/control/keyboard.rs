@@ -1,14 +1,22 @@
 //! What is typed: to the guest, or to the monitor.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use trivisor_backends::escape::{EscapeKeys, Event, Input};
 
-use crate::control::registry::Call;
+use crate::control::calls::Call;
+use crate::control::monitor::{Monitor, PROMPT};
 
-/// Bytes that are read at once; no more are kept while the guest takes none.
+/// Bytes that are read at once.
 const CHUNK: usize = 4096;
+
+/// Bytes that are kept of what is typed on a terminal while the guest takes none: room for a text that is
+/// pasted. What comes then is dropped, as by a UART that nobody reads, and rings the bell.
+const MAX_WAITING: usize = 1 << 20;
+
+const BELL: &str = "\u{7}";
 
 /// What typing asks of the control process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,26 +32,23 @@ pub(crate) struct Keyboard {
     /// The pipe to the VM process.
     guest: Option<OwnedFd>,
     /// Bytes that the pipe had no room for.
-    waiting: Vec<u8>,
+    waiting: VecDeque<u8>,
     /// Escape keys count on a terminal only.
     escape: Option<EscapeKeys>,
-    /// The monitor's line while it is open.
-    monitor: Option<String>,
+    /// While it is open.
+    monitor: Option<Monitor>,
     ended: bool,
 }
 
-const PROMPT: &str = "(trivisor) ";
 const ESCAPES: &str = "\r\nCtrl-A x  end the VM\r\nCtrl-A c  open or leave the monitor\r\n\
                        Ctrl-A a  send Ctrl-A\r\nCtrl-A h  this help\r\n";
-const MONITOR: &str = "info, pause, resume, stop (press the power button), quit (end the VM), help; \
-                       Ctrl-A c leaves the monitor\r\n";
 
 impl Keyboard {
     /// Input for the guest behind `guest`; `terminal`: escape keys count.
     pub(crate) fn new(guest: OwnedFd, terminal: bool) -> Self {
         Self {
             guest: Some(guest),
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             escape: terminal.then(EscapeKeys::default),
             monitor: None,
             ended: false,
@@ -56,9 +61,10 @@ impl Keyboard {
         self.waiting.clear();
     }
 
-    /// Wants to read more.
+    /// Wants to read more: always from a terminal, for the next key may be an escape key. A pipe or a file
+    /// waits until the guest has taken what was read.
     pub(crate) fn is_hungry(&self) -> bool {
-        !self.ended && self.waiting.is_empty()
+        !self.ended && (self.escape.is_some() || self.waiting.is_empty())
     }
 
     /// The pipe, when something waits for room in it.
@@ -81,16 +87,20 @@ impl Keyboard {
             }
         };
         bytes.truncate(length);
+        self.take(bytes, show)
+    }
+
+    fn take(&mut self, typed: Vec<u8>, show: &mut dyn FnMut(&str)) -> Vec<Wish> {
         let inputs = match &mut self.escape {
-            Some(escape) => escape.feed(&bytes),
-            None => vec![Input::Bytes(bytes)],
+            Some(escape) => escape.feed(&typed),
+            None => vec![Input::Bytes(typed)],
         };
         let mut wishes = Vec::new();
         for input in inputs {
             match input {
                 Input::Bytes(bytes) => match &mut self.monitor {
-                    Some(line) => wishes.extend(edit(line, &bytes, show)),
-                    None => self.waiting.extend(bytes),
+                    Some(monitor) => wishes.extend(monitor.edit(&bytes, show)),
+                    None => self.pass(&bytes, show),
                 },
                 Input::Event(Event::End) => wishes.push(Wish::End),
                 Input::Event(Event::Help) => show(ESCAPES),
@@ -102,7 +112,7 @@ impl Keyboard {
                         }
                         None => {
                             show(&format!("\r\n{PROMPT}"));
-                            Some(String::new())
+                            Some(Monitor::default())
                         }
                     };
                 }
@@ -112,6 +122,15 @@ impl Keyboard {
         wishes
     }
 
+    /// Puts bytes behind those that wait, as far as there is room.
+    fn pass(&mut self, bytes: &[u8], show: &mut dyn FnMut(&str)) {
+        let room = MAX_WAITING.saturating_sub(self.waiting.len());
+        self.waiting.extend(bytes.iter().take(room));
+        if bytes.len() > room {
+            show(BELL);
+        }
+    }
+
     /// Hands over what waits, as far as there is room.
     pub(crate) fn flush(&mut self) {
         let Some(guest) = &self.guest else {
@@ -119,7 +138,7 @@ impl Keyboard {
             return;
         };
         while !self.waiting.is_empty() {
-            match rustix::io::write(guest, &self.waiting) {
+            match rustix::io::write(guest, self.waiting.as_slices().0) {
                 Ok(taken) => drop(self.waiting.drain(..taken)),
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
@@ -130,53 +149,60 @@ impl Keyboard {
     }
 }
 
-/// Edits the monitor's line; a carriage return carries it out.
-fn edit(line: &mut String, bytes: &[u8], show: &mut dyn FnMut(&str)) -> Vec<Wish> {
-    let mut wishes = Vec::new();
-    for byte in bytes {
-        match byte {
-            b'\r' | b'\n' => {
-                show("\r\n");
-                match line.trim() {
-                    "" => {}
-                    "info" => wishes.push(Wish::Call(Call::Info)),
-                    "pause" => wishes.push(Wish::Call(Call::Pause)),
-                    "resume" => wishes.push(Wish::Call(Call::Resume)),
-                    "stop" => wishes.push(Wish::Call(Call::PowerButton)),
-                    "quit" => wishes.push(Wish::End),
-                    "help" => show(MONITOR),
-                    unknown => show(&format!("{unknown:?} is no command: {MONITOR}")),
-                }
-                line.clear();
-                show(PROMPT);
-            }
-            0x7f | 0x08 if line.pop().is_some() => show("\u{8} \u{8}"),
-            b' '..=b'~' if line.len() < 80 => {
-                let letter = char::from(*byte);
-                line.push(letter);
-                show(letter.encode_utf8(&mut [0; 4]));
-            }
-            _ => {}
-        }
-    }
-    wishes
-}
-
 #[cfg(test)]
 mod tests {
+    use rustix::pipe::{PipeFlags, pipe_with};
+
     use super::*;
 
+    const CTRL_A: u8 = 1;
+
     #[test]
-    fn the_monitor_edits_and_carries_out() {
-        let (mut line, mut shown) = (String::new(), String::new());
-        let mut show = |text: &str| shown += text;
-        assert_eq!(
-            edit(&mut line, b"infx\x7fo\r", &mut show),
-            [Wish::Call(Call::Info)]
+    fn escape_keys_count_though_the_guest_takes_nothing() {
+        let (unread, guest) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+        let mut keyboard = Keyboard::new(guest, true);
+        let mut shown = String::new();
+        let mut typed = 0;
+        while !shown.contains(BELL) {
+            assert!(keyboard.is_hungry());
+            assert!(keyboard.waiting.len() <= MAX_WAITING);
+            let wishes = keyboard.take(vec![b'x'; CHUNK], &mut |text| shown += text);
+            assert_eq!(wishes, []);
+            typed += CHUNK;
+        }
+        assert!(typed > MAX_WAITING, "{typed}");
+        assert_eq!(keyboard.waiting.len(), MAX_WAITING);
+        assert!(keyboard.blocked_on().is_some());
+        let wishes = keyboard.take(vec![CTRL_A, b'h', CTRL_A, b'x'], &mut |text| shown += text);
+        assert!(shown.ends_with(ESCAPES));
+        assert_eq!(wishes, [Wish::End]);
+        // What was kept arrives when the guest reads again.
+        let (mut arrived, mut part) = (0, vec![0; 1 << 16]);
+        while let Ok(length) = rustix::io::read(&unread, &mut *part) {
+            arrived += length;
+            keyboard.flush();
+        }
+        assert!(
+            arrived > MAX_WAITING && arrived < typed,
+            "{arrived} of {typed}"
         );
-        assert_eq!(edit(&mut line, b"qui", &mut show), []);
-        assert_eq!(edit(&mut line, b"t\n", &mut show), [Wish::End]);
-        assert_eq!(edit(&mut line, b"bogus\r\r", &mut show), []);
-        assert!(shown.contains("\"bogus\" is no command"), "{shown}");
+    }
+
+    #[test]
+    fn a_pipe_waits_for_the_guest_and_loses_nothing() {
+        let (unread, guest) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+        let mut keyboard = Keyboard::new(guest, false);
+        let mut typed = 0;
+        while keyboard.is_hungry() {
+            keyboard.take(vec![b'x'; CHUNK], &mut |text| panic!("{text:?}"));
+            typed += CHUNK;
+        }
+        let (mut arrived, mut part) = (0, vec![0; 1 << 16]);
+        while let Ok(length) = rustix::io::read(&unread, &mut *part) {
+            arrived += length;
+            keyboard.flush();
+        }
+        assert_eq!(arrived, typed);
+        assert!(keyboard.is_hungry());
     }
 }

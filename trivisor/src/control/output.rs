@@ -2,7 +2,7 @@
 //! never blocks it; only where none can be had (standard output is a socket) its bytes are relayed here.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ const CHUNK: usize = 1 << 16;
 
 /// Bytes that are written at once: `PIPE_BUF`, which a pipe with room takes whole.
 const PART: usize = 4096;
+
+/// Bytes that wait for room at most, texts of ours among them; further texts are dropped and counted.
+const MAX_KEPT: usize = 2 * CHUNK;
 
 /// Both ends of the guest's output.
 #[derive(Debug)]
@@ -74,6 +77,10 @@ pub(crate) struct Output {
     relay: Option<OwnedFd>,
     /// Bytes that standard output had no room for; no more are read while there are some.
     kept: Vec<u8>,
+    /// Standard output for texts of ours, where it is not relayed; opened for the first of them.
+    own: Option<OwnedFd>,
+    /// Texts that there was no room for.
+    dropped: u64,
 }
 
 impl Output {
@@ -81,7 +88,14 @@ impl Output {
         Self {
             relay,
             kept: Vec::new(),
+            own: None,
+            dropped: 0,
         }
+    }
+
+    /// The guest was started again: its output is relayed from here.
+    pub(crate) fn connect(&mut self, relay: Option<OwnedFd>) {
+        self.relay = relay;
     }
 
     /// What to wait for.
@@ -96,13 +110,34 @@ impl Output {
     /// Moves what can be moved, without waiting; false when nothing moved.
     pub(crate) fn pump(&mut self) -> bool {
         let read = self.kept.is_empty() && self.read();
-        let room = !self.kept.is_empty() && has_room(Duration::ZERO);
+        let room = !self.kept.is_empty() && has_room(None);
         room && self.write() || read
     }
 
-    /// Moves all that is left, unless its reader takes nothing for as long as `patience`.
-    pub(crate) fn finish(&mut self, patience: Duration) {
-        while self.pump() || (!self.kept.is_empty() && has_room(patience) && self.pump()) {}
+    /// Moves all that is left, unless its reader takes nothing for as long as `patience`, or `hurry` becomes
+    /// readable. The guest must not write any more.
+    pub(crate) fn finish(&mut self, patience: Duration, hurry: BorrowedFd<'_>) {
+        let wait = Some((patience, hurry));
+        while self.pump() || (!self.kept.is_empty() && has_room(wait) && self.pump()) {}
+    }
+
+    /// Prints a text of ours, as soon as there is room for it.
+    pub(crate) fn show(&mut self, text: &str) {
+        if self.kept.len() + text.len() > MAX_KEPT {
+            self.dropped += 1;
+            return;
+        }
+        if self.own.is_none() && self.relay.is_none() {
+            self.own = reopen_stdout();
+        }
+        self.kept.extend(text.bytes());
+        self.pump();
+        if self.dropped > 0 && self.kept.is_empty() {
+            let dropped = std::mem::take(&mut self.dropped);
+            self.show(&format!(
+                "\r\n[{dropped} texts were dropped: nobody took them]\r\n"
+            ));
+        }
     }
 
     fn read(&mut self) -> bool {
@@ -125,14 +160,10 @@ impl Output {
         }
     }
 
-    /// Standard output may block, for it is shared with others; where poll finds room it takes this much.
     fn write(&mut self) -> bool {
-        let part = self.kept.get(..PART).unwrap_or(&self.kept);
-        let stdout = rustix::stdio::stdout();
-        let taken = match rustix::net::send(stdout, part, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
-        {
-            Err(Errno::NOTSOCK) => rustix::io::write(stdout, part),
-            taken => taken,
+        let taken = match &self.own {
+            Some(own) => rustix::io::write(own, &self.kept),
+            None => self.write_shared(),
         };
         match taken {
             Ok(taken) => {
@@ -149,24 +180,26 @@ impl Output {
         }
     }
 
-    /// Prints a text of ours.
-    pub(crate) fn show(text: &str) {
-        let _closed = print(text.as_bytes());
+    /// To the descriptor that others have, too, so it may block; where poll finds room it takes this much.
+    fn write_shared(&self) -> rustix::io::Result<usize> {
+        let part = self.kept.get(..PART).unwrap_or(&self.kept);
+        let stdout = rustix::stdio::stdout();
+        match rustix::net::send(stdout, part, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Err(Errno::NOTSOCK) => rustix::io::write(stdout, part),
+            taken => taken,
+        }
     }
 }
 
-fn print(bytes: &[u8]) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(bytes)?;
-    stdout.flush()
-}
-
-/// Waits for room in standard output.
-fn has_room(patience: Duration) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(
-        rustix::stdio::stdout(),
-        PollFlags::OUT,
-    )];
-    let patience = Timespec::try_from(patience).unwrap_or_default();
-    matches!(rustix::event::poll(&mut fds, Some(&patience)), Ok(1..))
+/// Standard output has room. Waits for it so long, unless the descriptor becomes readable.
+fn has_room(wait: Option<(Duration, BorrowedFd<'_>)>) -> bool {
+    let stdout = rustix::stdio::stdout();
+    let mut fds = vec![PollFd::from_borrowed_fd(stdout, PollFlags::OUT)];
+    let mut patience = Timespec::default();
+    if let Some((time, hurry)) = wait {
+        fds.push(PollFd::from_borrowed_fd(hurry, PollFlags::IN));
+        patience = Timespec::try_from(time).unwrap_or_default();
+    }
+    let found = rustix::event::poll(&mut fds, Some(&patience));
+    found.is_ok() && fds.first().is_some_and(|fd| !fd.revents().is_empty())
 }

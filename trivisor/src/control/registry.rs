@@ -1,56 +1,31 @@
 //! Running VMs are sockets under `$XDG_RUNTIME_DIR/trivisor/NAME/`: there is no daemon.
+//!
+//! A name belongs to whoever has moved a socket that it listens on already to `control.sock`, which the host
+//! lets one process do. A `control.sock` that refuses connections was left behind by a VM that was killed; it
+//! is removed by who has the lock of the folder of all VMs, so nobody removes the socket of a new owner.
 
-use std::fs::{self, DirBuilder};
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use rustix::fs::{CWD, FlockOperation, RenameFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::failure::Failure;
-use crate::protocol::Counters;
+
+#[cfg(test)]
+mod tests;
 
 const SOCKET: &str = "control.sock";
 
-/// A VM answers at once; one that has not by then is stuck.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Clients that may wait to be let in.
+const BACKLOG: i32 = 128;
 
-/// What the other verbs ask of a running VM: a line of JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Call {
-    Info,
-    Pause,
-    Resume,
-    PowerButton,
-    Stop,
-}
-
-/// Its answer: a line of JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Reply {
-    Done,
-    Refused(String),
-    Info(Box<Info>),
-}
-
-/// A running VM.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Info {
-    pub(crate) name: String,
-    pub(crate) pid: u32,
-    pub(crate) vm_pid: u32,
-    pub(crate) mode: String,
-    pub(crate) state: String,
-    pub(crate) cpus: u8,
-    pub(crate) memory_bytes: u64,
-    pub(crate) kernel: String,
-    pub(crate) seconds: u64,
-    pub(crate) counters: Counters,
-}
+/// How often others may get in between, each by ending just now, before that is an error.
+const ROUNDS: usize = 100;
 
 /// The folder of all of this user's VMs.
 fn folder() -> PathBuf {
@@ -72,7 +47,11 @@ pub(crate) struct Registration {
 impl Registration {
     /// Takes the name.
     pub(crate) fn new(name: &str) -> Result<Self, Failure> {
-        let all = folder();
+        Self::among(&folder(), name, std::process::id())
+    }
+
+    /// Takes the name in the folder of all. No other living process has `number`.
+    fn among(all: &Path, name: &str, number: u32) -> Result<Self, Failure> {
         let folder = all.join(name);
         let failed = |error: io::Error| {
             Failure::host(
@@ -80,39 +59,26 @@ impl Registration {
                 "set XDG_RUNTIME_DIR to a folder that this user may write",
             )
         };
-        let create = |folder: &PathBuf| DirBuilder::new().mode(0o700).create(folder);
-        let created = match create(&folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(&all)
-                    .map_err(failed)?;
-                create(&folder)
-            }
-            created => created,
-        };
+        create(all, &folder).map_err(failed)?;
         // A folder in a place that all may write could be somebody else's.
-        let owner = fs::metadata(&all).map_err(failed)?.uid();
+        let owner = fs::metadata(all).map_err(failed)?.uid();
         if owner != rustix::process::geteuid().as_raw() {
             return Err(Failure::host(
                 format!("{} belongs to user {owner}", all.display()),
                 "set XDG_RUNTIME_DIR to a folder of this user's own",
             ));
         }
-        let socket = folder.join(SOCKET);
-        match created {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                check_free(name)?;
-                // Left behind by a VM that was killed; an error shows when the name is bound.
-                let _stale = fs::remove_file(&socket);
+        let (fresh, socket) = (folder.join(format!("new.{number}")), folder.join(SOCKET));
+        for _ in 0..ROUNDS {
+            match listen(&fresh, &socket) {
+                Ok(listener) => return Ok(Self { folder, listener }),
+                Err(Errno::EXIST) => remove_stale(all, name, &socket, failed)?,
+                // The VM that had the name has ended just now, and taken the folder with it.
+                Err(Errno::NOENT) => create(all, &folder).map_err(failed)?,
+                Err(error) => return Err(failed(error.into())),
             }
-            Err(error) => return Err(failed(error)),
         }
-        let listener = UnixListener::bind(&socket).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        Ok(Self { folder, listener })
+        Err(failed(ErrorKind::ResourceBusy.into()))
     }
 
     pub(crate) const fn listener(&self) -> &UnixListener {
@@ -122,73 +88,105 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // What stays behind is replaced by the next VM of this name.
+        // It still listens, so nobody takes the socket for a stale one. What stays behind is replaced by the
+        // next VM of this name.
         let _left = fs::remove_file(self.folder.join(SOCKET));
         let _left = fs::remove_dir(&self.folder);
     }
 }
 
-/// Fails when a VM with this name is running.
-pub(crate) fn check_free(name: &str) -> Result<(), Failure> {
-    if UnixStream::connect(folder().join(name).join(SOCKET)).is_err() {
-        return Ok(());
+/// Makes a VM's folder, if there is none.
+fn create(all: &Path, folder: &Path) -> io::Result<()> {
+    let mut private = DirBuilder::new();
+    private.mode(0o700);
+    let created = match private.create(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            private.recursive(true).create(all)?;
+            private.create(folder)
+        }
+        created => created,
+    };
+    match created {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        created => created,
     }
-    Err(Failure::usage(
+}
+
+/// Listens at `fresh`, and then moves it to `socket`; `EXIST` when there is one. The listener does not block.
+fn listen(fresh: &Path, socket: &Path) -> rustix::io::Result<UnixListener> {
+    let listener = stream_socket()?;
+    let address = SocketAddrUnix::new(fresh)?;
+    match rustix::net::bind(&listener, &address) {
+        Err(Errno::ADDRINUSE) => {
+            // Of a process that had our number, and was killed right here.
+            rustix::fs::unlink(fresh)?;
+            rustix::net::bind(&listener, &address)?;
+        }
+        bound => bound?,
+    }
+    let moved = rustix::net::listen(&listener, BACKLOG)
+        .and_then(|()| rustix::fs::renameat_with(CWD, fresh, CWD, socket, RenameFlags::NOREPLACE));
+    if moved.is_err() {
+        let _left = rustix::fs::unlink(fresh);
+    }
+    moved.map(|()| listener.into())
+}
+
+fn stream_socket() -> rustix::io::Result<std::os::fd::OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+/// Removes a socket that nobody listens on; fails when somebody does.
+fn remove_stale(
+    all: &Path,
+    name: &str,
+    socket: &Path,
+    failed: impl Fn(io::Error) -> Failure,
+) -> Result<(), Failure> {
+    let lock = File::open(all).map_err(&failed)?;
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive)
+        .map_err(|error| failed(error.into()))?;
+    match knock(socket) {
+        Err(Errno::CONNREFUSED) => fs::remove_file(socket).map_err(failed),
+        // Removed by another, and perhaps replaced by now.
+        Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(failed(error.into())),
+        Ok(()) => Err(taken(name)),
+    }
+}
+
+/// Somebody listens there, even when too many others wait to be let in.
+fn knock(socket: &Path) -> rustix::io::Result<()> {
+    let address = SocketAddrUnix::new(socket)?;
+    match rustix::net::connect(stream_socket()?, &address) {
+        Err(Errno::AGAIN) => Ok(()),
+        heard => heard,
+    }
+}
+
+fn taken(name: &str) -> Failure {
+    Failure::usage(
         format!("a VM with the name {name:?} is running"),
         "choose another with --name, or stop it with `trivisor stop`",
-    ))
+    )
 }
 
-/// Reads one call from a client that has just connected.
-pub(crate) fn read_call(client: &UnixStream) -> io::Result<Call> {
-    client.set_read_timeout(Some(Duration::from_secs(1)))?;
-    client.set_write_timeout(Some(Duration::from_secs(1)))?;
-    read_line(client)
-}
-
-/// Writes the answer.
-pub(crate) fn write_reply(mut client: &UnixStream, reply: &Reply) -> io::Result<()> {
-    let mut line = serde_json::to_vec(reply)?;
-    line.push(b'\n');
-    client.write_all(&line)
-}
-
-fn read_line<T: serde::de::DeserializeOwned>(stream: &UnixStream) -> io::Result<T> {
-    let mut line = String::new();
-    BufReader::new(io::Read::take(stream, 1 << 16)).read_line(&mut line)?;
-    Ok(serde_json::from_str(&line)?)
-}
-
-/// Asks a running VM.
-pub(crate) fn call(name: &str, call: Call) -> Result<Reply, Failure> {
-    let missing = || {
-        let names: Vec<String> = running();
-        let advice = if names.is_empty() {
-            "no VM of this user is running".into()
-        } else {
-            format!("running: {}", names.join(", "))
-        };
-        Failure::usage(format!("no VM with the name {name:?}"), advice)
-    };
-    if name.contains('/') {
-        return Err(missing());
+/// Fails when a VM with this name is running.
+pub(crate) fn check_free(name: &str) -> Result<(), Failure> {
+    match knock(&folder().join(name).join(SOCKET)) {
+        Ok(()) => Err(taken(name)),
+        // Whatever else is wrong shows when the name is taken.
+        Err(_) => Ok(()),
     }
-    let mut stream =
-        UnixStream::connect(folder().join(name).join(SOCKET)).map_err(|_| missing())?;
-    let ask = || -> io::Result<Reply> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut line = serde_json::to_vec(&call)?;
-        line.push(b'\n');
-        stream.write_all(&line)?;
-        read_line(&stream)
-    };
-    let mut ask = ask;
-    ask().map_err(|error| {
-        Failure::host(
-            format!("VM {name:?} does not answer: {error}"),
-            "it may have ended just now; see `trivisor ps`",
-        )
-    })
+}
+
+/// Connects to a running VM.
+pub(crate) fn connect(name: &str) -> io::Result<UnixStream> {
+    if name.contains('/') {
+        return Err(ErrorKind::NotFound.into());
+    }
+    UnixStream::connect(folder().join(name).join(SOCKET))
 }
 
 /// The names of this user's VMs; one that was killed may still be among them.

@@ -1,12 +1,16 @@
 //! Requests on their way to the VM process, and their answers on the way back.
 
 use std::collections::VecDeque;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
 
+use crate::control::calls::{self, Call, Info, Reply};
+use crate::control::monitor::PROMPT;
 use crate::control::output::Output;
-use crate::control::registry::{self, Call, Info, Reply};
-use crate::control::vm::Vm;
-use crate::protocol::{Answer, Request};
+use crate::protocol::{Answer, Channel, Request};
+
+/// Requests that others may have without an answer; the channel has room for more, for one of our own.
+const MAX_UNANSWERED: usize = 64;
 
 /// Who asked.
 #[derive(Debug)]
@@ -20,40 +24,38 @@ pub(crate) enum Asker {
 }
 
 impl Asker {
-    fn tell(&self, reply: &Reply) {
+    fn tell(&self, reply: &Reply, output: &mut Output) {
         match self {
-            // A client that has gone does not care.
-            Self::Client(client) => drop(registry::write_reply(client, reply)),
+            Self::Client(client) => calls::reply(client, reply),
             Self::Monitor => {
                 let text = match reply {
                     Reply::Done => "done".into(),
                     Reply::Refused(why) => why.clone(),
                     Reply::Info(info) => crate::verbs::show_info(info).replace('\n', "\r\n"),
                 };
-                Output::show(&format!("\r{text}\r\n(trivisor) "));
+                output.show(&format!("\r{text}\r\n{PROMPT}"));
             }
             Self::Nobody => {}
         }
     }
 }
 
-/// Requests without an answer yet, oldest first: the VM process answers in order.
+/// An answer to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unasked;
+
+/// Requests without an answer yet.
 #[derive(Debug, Default)]
-pub(crate) struct Requests(VecDeque<(Asker, Call)>);
+pub(crate) struct Requests {
+    /// Oldest first: the VM process answers in order.
+    unanswered: VecDeque<(Asker, Call)>,
+    /// Clients that wait for the end of the VM. They are told when this is dropped.
+    until_end: Vec<UnixStream>,
+}
 
 impl Requests {
-    /// Takes the calls of clients that have connected.
-    pub(crate) fn accept(&mut self, listener: &UnixListener, vm: &Vm) {
-        while let Ok((client, _)) = listener.accept() {
-            // A client that says nothing sensible is hung up on.
-            if let Ok(call) = registry::read_call(&client) {
-                self.ask(Asker::Client(client), call, vm);
-            }
-        }
-    }
-
-    /// Passes a call on.
-    pub(crate) fn ask(&mut self, asker: Asker, call: Call, vm: &Vm) {
+    /// Passes a call on, and does not wait for a VM process that has stopped to read.
+    pub(crate) fn ask(&mut self, asker: Asker, call: Call, channel: &Channel, output: &mut Output) {
         let request = match call {
             Call::Info => Request::Counters,
             Call::Pause => Request::Pause,
@@ -61,37 +63,133 @@ impl Requests {
             Call::PowerButton => Request::PowerButton,
             Call::Stop => Request::Stop,
         };
-        match vm.channel().send(&request) {
-            Ok(()) => self.0.push_back((asker, call)),
-            Err(_) => asker.tell(&Reply::Refused("the VM has ended".into())),
-        }
+        let full = self.unanswered.len() >= MAX_UNANSWERED && !matches!(asker, Asker::Nobody);
+        let sent = match full {
+            true => Err(ErrorKind::WouldBlock.into()),
+            false => channel.send_now(&request),
+        };
+        let why = match sent {
+            Ok(()) => return self.unanswered.push_back((asker, call)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                "the VM process does not answer; `trivisor stop --force` ends it"
+            }
+            Err(_) => "the VM has ended",
+        };
+        asker.tell(&Reply::Refused(why.into()), output);
     }
 
     /// The oldest request is answered; `Some` when the VM is now paused, or goes on.
-    pub(crate) fn answered(&mut self, answer: Answer, info: impl FnOnce() -> Info) -> Option<bool> {
-        let (asker, call) = self.0.pop_front()?;
+    pub(crate) fn answered(
+        &mut self,
+        answer: Answer,
+        info: impl FnOnce() -> Info,
+        output: &mut Output,
+    ) -> Result<Option<bool>, Unasked> {
+        let (asker, call) = self.unanswered.pop_front().ok_or(Unasked)?;
         let reply = match answer {
             Answer::Done => Reply::Done,
             Answer::Absent => Reply::Refused("this machine has no power button".into()),
             Answer::Counters(counters) => Reply::Info(Box::new(Info { counters, ..info() })),
         };
-        asker.tell(&reply);
-        match call {
+        asker.tell(&reply, output);
+        Ok(match call {
             Call::Pause => Some(true),
             Call::Resume => Some(false),
             _ => None,
-        }
+        })
     }
 
     /// There will be no more answers.
-    pub(crate) fn refuse_all(&mut self, why: &str) {
-        for (asker, call) in self.0.drain(..) {
-            let reply = match call {
-                // It has what it wanted.
-                Call::Stop => Reply::Done,
-                _ => Reply::Refused(why.into()),
-            };
-            asker.tell(&reply);
+    pub(crate) fn refuse_all(&mut self, why: &str, output: &mut Output) {
+        for (asker, _) in self.unanswered.drain(..) {
+            asker.tell(&Reply::Refused(why.into()), output);
         }
+    }
+
+    /// This client waits for the end of the VM.
+    pub(crate) fn wait_for_end(&mut self, client: UnixStream) {
+        self.until_end.push(client);
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        for client in &self.until_end {
+            calls::reply(client, &Reply::Done);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn refusal(asker: &mut UnixStream) -> String {
+        let mut reply = String::new();
+        asker.read_to_string(&mut reply).unwrap();
+        match serde_json::from_str(&reply).unwrap() {
+            Reply::Refused(why) => why,
+            reply => panic!("{reply:?}"),
+        }
+    }
+
+    #[test]
+    fn a_vm_process_that_does_not_read_holds_up_nobody() {
+        let (done, finished) = channel();
+        std::thread::spawn(move || {
+            let (ours, theirs) = Channel::pair().unwrap();
+            let (mut requests, mut output) = (Requests::default(), Output::new(None));
+            let mut clients = Vec::new();
+            // More than the channel holds: of each kind, and then of our own.
+            for _ in 0..2 * MAX_UNANSWERED {
+                let (client, stream) = UnixStream::pair().unwrap();
+                requests.ask(Asker::Client(stream), Call::Info, &ours, &mut output);
+                clients.push(client);
+            }
+            assert_eq!(requests.unanswered.len(), MAX_UNANSWERED);
+            assert!(refusal(clients.last_mut().unwrap()).contains("does not answer"));
+            for _ in 0..10_000 {
+                requests.ask(Asker::Nobody, Call::Stop, &ours, &mut output);
+            }
+            // What was sent arrives, each whole and in order.
+            let sent = requests.unanswered.len();
+            assert!(sent > MAX_UNANSWERED && sent < 10_000, "{sent}");
+            for number in 0..sent {
+                let wanted = if number < MAX_UNANSWERED {
+                    Request::Counters
+                } else {
+                    Request::Stop
+                };
+                assert_eq!(theirs.receive::<Request>().unwrap(), Some(wanted));
+            }
+            let (mut patient, stream) = UnixStream::pair().unwrap();
+            requests.wait_for_end(stream);
+            requests.refuse_all("over", &mut output);
+            assert_eq!(refusal(clients.first_mut().unwrap()), "over");
+            drop(theirs);
+            let (mut client, stream) = UnixStream::pair().unwrap();
+            requests.ask(Asker::Client(stream), Call::Pause, &ours, &mut output);
+            assert_eq!(refusal(&mut client), "the VM has ended");
+            drop(requests);
+            let mut reply = String::new();
+            patient.read_to_string(&mut reply).unwrap();
+            assert_eq!(reply, "\"done\"\n");
+            done.send(()).unwrap();
+        });
+        finished
+            .recv_timeout(Duration::from_secs(60))
+            .expect("it does not wait");
+    }
+
+    #[test]
+    fn an_answer_to_nothing_is_told() {
+        let mut requests = Requests::default();
+        let info = || panic!("nobody asked");
+        let told = requests.answered(Answer::Done, info, &mut Output::new(None));
+        assert_eq!(told, Err(Unasked));
     }
 }

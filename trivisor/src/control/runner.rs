@@ -2,8 +2,9 @@
 //! control process, which starts sooner and takes less memory. Both speak the same protocol.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use trivisor_sandbox::process::{self, Child, ExitStatus};
@@ -52,6 +53,14 @@ impl Runner {
         }
     }
 
+    /// Readable when its own process has gone.
+    pub(crate) fn process(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Process(child) => Some(child.as_fd()),
+            Self::Thread => None,
+        }
+    }
+
     /// Ends it at once; false when that cannot be done without ending this process.
     pub(crate) fn kill(&self) -> bool {
         match self {
@@ -64,18 +73,23 @@ impl Runner {
         }
     }
 
-    /// Waits until it has gone, and its locks with it.
-    pub(crate) fn wait(&mut self) {
+    /// Waits until it has gone, and its locks with it; kills it after so long, or when `hurry` is readable.
+    pub(crate) fn wait(&mut self, patience: Duration, hurry: BorrowedFd<'_>) {
         match self {
-            // Their status says nothing more: they have told their end.
-            Self::Process(child) => drop(child.wait()),
+            Self::Process(child) => {
+                if !has_gone(child.as_fd(), patience, Some(hurry)) {
+                    let _gone = child.kill();
+                }
+                // Their status says nothing more: they have told their end.
+                drop(child.wait());
+            }
             // It has told its end; its locks go with this process, or before it restarts the machine.
             Self::Thread => {}
         }
     }
 
-    /// Why it has gone without a word.
-    pub(crate) fn autopsy(&mut self, plan: &Plan) -> Failure {
+    /// Why it has gone without a word, or with `nonsense` as its last.
+    pub(crate) fn autopsy(&mut self, plan: &Plan, nonsense: bool) -> Failure {
         let child = match self {
             Self::Process(child) => child,
             Self::Thread => {
@@ -85,16 +99,18 @@ impl Runner {
                 );
             }
         };
-        // One that closed its channel is about to go; one that talks nonsense is not.
-        let mut fds = [PollFd::from_borrowed_fd(child.as_fd(), PollFlags::IN)];
-        let second = Timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
-        };
-        if rustix::event::poll(&mut fds, Some(&second)) == Ok(0) {
+        // One that closed its channel is about to go.
+        if nonsense || !has_gone(child.as_fd(), Duration::from_secs(1), None) {
             let _gone = child.kill();
         }
-        match child.wait() {
+        let status = child.wait();
+        if nonsense {
+            return Failure::host(
+                "the VM process said what none should say, and was killed",
+                "the guest may have taken it over; if it is a Linux of yours, please report this",
+            );
+        }
+        match status {
             Ok(ExitStatus::Exited(BUS_ERROR)) => explain::truncated(plan, None),
             Ok(ExitStatus::Signaled(signal)) if signal == signal_hook::consts::SIGSYS => {
                 Failure::host(
@@ -112,5 +128,38 @@ impl Runner {
             ),
             Err(error) => Failure::host(format!("the VM process is lost: {error}"), ""),
         }
+    }
+}
+
+/// Waits for the end of a child, so long; less when `hurry` becomes readable.
+fn has_gone(child: BorrowedFd<'_>, patience: Duration, hurry: Option<BorrowedFd<'_>>) -> bool {
+    let mut fds = vec![PollFd::from_borrowed_fd(child, PollFlags::IN)];
+    fds.extend(hurry.map(|hurry| PollFd::from_borrowed_fd(hurry, PollFlags::IN)));
+    let patience = Timespec::try_from(patience).unwrap_or_default();
+    let found = rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&patience)));
+    found.is_ok() && fds.first().is_some_and(|fd| !fd.revents().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::process::Command;
+
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    use super::*;
+
+    #[test]
+    fn one_that_stays_is_waited_for_so_long_or_until_a_signal_comes() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        let (hurry, signal) = UnixStream::pair().unwrap();
+        let hurry = Some(hurry.as_fd());
+        assert!(!has_gone(process.as_fd(), Duration::from_millis(20), hurry));
+        drop(signal);
+        assert!(!has_gone(process.as_fd(), Duration::from_secs(600), hurry));
+        child.kill().unwrap();
+        assert!(has_gone(process.as_fd(), Duration::from_secs(600), None));
+        child.wait().unwrap();
     }
 }

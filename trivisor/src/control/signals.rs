@@ -1,47 +1,54 @@
 //! Signals that end the control process, as events of its loop.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
 
-/// SIGINT, SIGTERM and SIGHUP, caught.
-#[derive(Debug)]
-pub(crate) struct Signals {
-    /// Readable when one came.
-    wake: UnixStream,
-    /// The latest.
-    latest: Arc<AtomicUsize>,
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caught {
+    /// SIGINT, SIGTERM, SIGHUP: an end in order, with this status.
+    End(u8),
+    /// SIGQUIT: death by it, at once.
+    Quit,
 }
+
+/// SIGINT, SIGTERM, SIGHUP and SIGQUIT, caught.
+#[derive(Debug)]
+pub(crate) struct Signals(SignalDelivery<UnixStream, SignalOnly>);
 
 impl Signals {
     /// Catches them from now on.
     pub(crate) fn catch() -> io::Result<Self> {
-        let latest = Arc::new(AtomicUsize::new(0));
         let (wake, waker) = UnixStream::pair()?;
-        wake.set_nonblocking(true)?;
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            let value = usize::try_from(signal).unwrap_or_default();
-            signal_hook::flag::register_usize(signal, latest.clone(), value)?;
-            signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
-        }
-        Ok(Self { wake, latest })
+        let signals = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
+        SignalDelivery::with_pipe(wake, waker, SignalOnly, signals).map(Self)
     }
 
-    /// The signal that came since the last call.
-    pub(crate) fn take(&self) -> Option<u8> {
-        let mut bytes = [0; 16];
-        while matches!((&self.wake).read(&mut bytes), Ok(1..)) {}
-        let signal = self.latest.swap(0, Ordering::SeqCst);
-        u8::try_from(signal).ok().filter(|signal| *signal != 0)
+    /// What came since the last call, which does not wait; several signals at once count as one.
+    pub(crate) fn take(&mut self) -> Option<Caught> {
+        let signal = self.0.pending().max_by_key(|signal| *signal == SIGQUIT)?;
+        Some(match signal {
+            SIGQUIT => Caught::Quit,
+            signal => Caught::End(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
+        })
     }
 }
 
+/// Readable when a signal came.
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.0.get_read().as_fd()
     }
+}
+
+/// Ends this process by SIGQUIT, as if it had not been caught.
+pub(crate) fn die_of_quit() -> ! {
+    // It does not return; should it ever, this ends the process with a core as well.
+    let _impossible = signal_hook::low_level::emulate_default_handler(SIGQUIT);
+    std::process::abort()
 }

@@ -1,13 +1,13 @@
 //! The VM process as the control process sees it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::pipe::PipeFlags;
 
+use crate::control::calls::Info;
 use crate::control::output::Ends;
-use crate::control::registry::Info;
 use crate::control::runner::{Life, Runner};
 use crate::failure::Failure;
 use crate::plan::Plan;
@@ -23,6 +23,8 @@ pub(crate) enum Over {
     Ended(End, Counters),
     /// The VM process has gone without a word.
     Lost,
+    /// It said what no VM process says, so that nothing of it is believed any more.
+    Nonsense,
 }
 
 /// The control process's ends of the console's pipes.
@@ -85,9 +87,16 @@ impl Vm {
         &self.channel
     }
 
-    /// The guest executes.
-    pub(crate) fn runs(&mut self) {
+    /// The process that the VM runs in, if it has its own: readable when it has gone.
+    pub(crate) fn process(&self) -> Option<BorrowedFd<'_>> {
+        self.runner.process()
+    }
+
+    /// The guest executes; false when it did before, for a VM process says it once.
+    pub(crate) fn runs(&mut self) -> bool {
+        let first = self.state == State::Starting;
         self.state = State::Running;
+        first
     }
 
     pub(crate) fn set_paused(&mut self, paused: bool) {
@@ -124,13 +133,13 @@ impl Vm {
         self.runner.kill()
     }
 
-    /// Waits until it has gone, and its locks with it.
-    pub(crate) fn wait(&mut self) {
-        self.runner.wait();
+    /// Waits until it has gone, and its locks with it; kills it after so long, or when `hurry` is readable.
+    pub(crate) fn wait(&mut self, patience: Duration, hurry: BorrowedFd<'_>) {
+        self.runner.wait(patience, hurry);
     }
 
-    /// Why it has gone without a word.
-    pub(crate) fn autopsy(&mut self, plan: &Plan) -> Failure {
-        self.runner.autopsy(plan)
+    /// Why it has gone without a word, or with `nonsense` as its last.
+    pub(crate) fn autopsy(&mut self, plan: &Plan, nonsense: bool) -> Failure {
+        self.runner.autopsy(plan, nonsense)
     }
 }

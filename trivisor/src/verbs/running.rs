@@ -3,12 +3,13 @@
 use std::fmt::Write;
 
 use crate::arguments::show_size;
-use crate::control::registry::{self, Call, Info, Reply};
+use crate::control::calls::{self, Call, Info, Reply};
+use crate::control::registry;
 use crate::failure::Failure;
 
 /// Calls that are answered by yes or no.
 pub(crate) fn simple(name: &str, call: Call) -> Result<(), Failure> {
-    match registry::call(name, call)? {
+    match calls::call(name, call)? {
         Reply::Done | Reply::Info(_) => Ok(()),
         Reply::Refused(why) => Err(Failure::host(
             format!("VM {name:?}: {why}"),
@@ -18,7 +19,7 @@ pub(crate) fn simple(name: &str, call: Call) -> Result<(), Failure> {
 }
 
 fn ask_info(name: &str) -> Result<Info, Failure> {
-    match registry::call(name, Call::Info)? {
+    match calls::call(name, Call::Info)? {
         Reply::Info(info) => Ok(*info),
         Reply::Refused(why) => Err(Failure::host(
             format!("VM {name:?}: {why}"),

@@ -3,25 +3,26 @@
 
 pub(crate) mod explain;
 mod jail;
+mod serve;
 mod tail;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::event::EventfdFlags;
 use trivisor_backends::console::{self, ConsolePump};
 use trivisor_kvm::Kvm;
 use trivisor_memory::{Backing, FileMapping};
 use trivisor_sandbox::process;
-use trivisor_vmm_core::{BootConfig, FirstVcpu, Machine, MachineConfig, Mode, Outcome};
+use trivisor_vmm_core::{BootConfig, FirstVcpu, Machine, MachineConfig, Mode, VirtioConfig};
 
-use self::explain::{explain_host, explain_machine, jail_failure};
+use self::explain::{explain_machine, jail_failure};
 use self::jail::Jail;
 use self::tail::{Tail, Tee};
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
-use crate::protocol::{Answer, Channel, Counters, End, Report, Request, cpu_time};
+use crate::protocol::{Channel, Report};
 
 /// The VM process's ends of the console's pipes.
 pub(crate) struct ConsolePipes {
@@ -90,18 +91,37 @@ fn live<'a>(
         Ok(ready) => ready,
         Err(failure) => return finish(Some(process), Report::Failed(failure)),
     };
+    // Without a thread it is still here, to tell of that.
+    let server = Mutex::new(Some((process, finish)));
     std::thread::scope(|scope| {
-        let serve = move || {
+        let serve = || {
+            let (mut process, finish) = take(&server)?;
             let end = process.serve_to_end(jail.as_ref());
             finish(Some(process), end)
         };
         let io = std::thread::Builder::new()
             .name("io".into())
-            .spawn_scoped(scope, serve)?;
-        first.run();
-        io.join()
-            .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+            .spawn_scoped(scope, serve);
+        match io {
+            Ok(io) => {
+                first.run();
+                io.join()
+                    .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+            }
+            Err(error) => {
+                // The machine waits for all of its vCPUs.
+                drop(first);
+                let (process, finish) = take(&server)?;
+                let failure = Failure::no_thread("the thread for console and requests")(error);
+                finish(Some(process), Report::Failed(failure))
+            }
+        }
     })
+}
+
+fn take<T>(slot: &Mutex<Option<T>>) -> io::Result<T> {
+    let taken = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    taken.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
 }
 
 /// Leaves the terminal's process group, so that its keys do not reach us, and everything open that is not
@@ -126,18 +146,6 @@ fn isolate(plan: &Plan, channel: &Channel, pipes: Option<&ConsolePipes>) -> io::
             .flat_map(|pipes| [pipes.input.as_fd(), pipes.output.as_fd()]),
     );
     process::close_all_but(&keep)
-}
-
-/// The event loop broke down: the host's fault.
-fn lost(error: &io::Error) -> Report {
-    let failure = Failure::host(
-        format!("the VM process lost its control process: {error}"),
-        "start the VM again",
-    );
-    Report::Ended {
-        end: End::HostFailed(failure),
-        counters: Counters::default(),
-    }
 }
 
 struct VmProcess<'a> {
@@ -197,6 +205,7 @@ impl<'a> VmProcess<'a> {
             pmem: pmem.clone(),
             debug_exit: plan.debug_exit,
             generation_id: random()?,
+            virtio: VirtioConfig::default(),
         };
         let machine =
             Machine::new(&kvm, config).map_err(|error| explain_machine(&error, plan, &kvm))?;
@@ -240,149 +249,6 @@ impl<'a> VmProcess<'a> {
         let first =
             first.map_err(|error| Failure::host(chain(&error), "free some threads or memory"))?;
         Ok((first, io))
-    }
-
-    /// Jails the calling thread, serves until the run is over, and says how it ended.
-    fn serve_to_end(&mut self, jail: Option<&Jail>) -> Report {
-        if let Some(Err(error)) = jail.map(Jail::enter) {
-            self.machine.stop();
-            return Report::Failed(jail_failure(&error));
-        }
-        let served = self.channel.send(&Report::Running);
-        match served.and_then(|()| self.serve()) {
-            Ok(()) => self.end(),
-            Err(error) => {
-                self.machine.stop();
-                lost(&error)
-            }
-        }
-    }
-
-    /// Console and requests, until the run is over.
-    fn serve(&mut self) -> io::Result<()> {
-        loop {
-            let mut fds = vec![
-                PollFd::new(&*self.ended, PollFlags::IN),
-                PollFd::from_borrowed_fd(self.channel.as_fd(), PollFlags::IN),
-            ];
-            let timeout = if let Some(console) = &self.console {
-                fds.extend(console.poll_fds());
-                console.timeout()
-            } else {
-                None
-            };
-            let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
-            match rustix::event::poll(&mut fds, timeout.as_ref()) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-            drop(fds);
-            if let Some(console) = &mut self.console {
-                console.turn()?;
-            }
-            if ready.first() == Some(&true) {
-                return Ok(());
-            }
-            if ready.get(1) == Some(&true) {
-                match self.channel.receive()? {
-                    Some(request) => self.answer(request)?,
-                    // The control process has gone; so does the VM.
-                    None => self.machine.stop(),
-                }
-            }
-        }
-    }
-
-    fn answer(&self, request: Request) -> io::Result<()> {
-        let answer = match request {
-            Request::Pause => {
-                self.machine.pause();
-                Answer::Done
-            }
-            Request::Resume => {
-                self.machine.resume();
-                Answer::Done
-            }
-            Request::PowerButton if self.machine.press_power_button() => Answer::Done,
-            Request::PowerButton => Answer::Absent,
-            Request::Stop => {
-                self.machine.stop();
-                Answer::Done
-            }
-            Request::Counters => Answer::Counters(self.counters()),
-        };
-        self.channel.send(&Report::Answer(answer))
-    }
-
-    fn counters(&self) -> Counters {
-        let statistics = self.machine.statistics();
-        let kvm = statistics.kvm;
-        Counters {
-            exits: kvm.exits,
-            emulated_instructions: kvm.emulated_instructions,
-            io_exits: kvm.io_exits,
-            mmio_exits: kvm.mmio_exits,
-            halt_exits: kvm.halt_exits,
-            interrupts: kvm.interrupts,
-            unclaimed_ports: statistics.unclaimed_ports,
-            unclaimed_mmio: statistics.unclaimed_mmio,
-            cpu_ns: cpu_time(),
-        }
-    }
-
-    /// Hands over the last bytes that the UART still holds, while the control process takes them.
-    fn drain_console(&mut self) {
-        let Some(console) = &mut self.console else {
-            return;
-        };
-        let second = Timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
-        };
-        while console.has_output() {
-            let mut fds: Vec<_> = console.poll_fds().collect();
-            let moved = rustix::event::poll(&mut fds, Some(&second));
-            drop(fds);
-            // A control process that takes nothing for a second has gone.
-            if !matches!(moved, Ok(1..)) || console.turn().is_err() {
-                return;
-            }
-        }
-    }
-
-    /// The run is over: what the guest wrote is on its way, and what it stored is stored.
-    fn end(&mut self) -> Report {
-        let outcome = self.machine.wait();
-        self.drain_console();
-        // They cost system calls, which a short run feels.
-        let counters = match self.plan.metrics {
-            Some(_) => self.counters(),
-            None => Counters::default(),
-        };
-        let mut end = match outcome {
-            Outcome::PowerOff => End::PowerOff,
-            Outcome::Reset => End::Reset,
-            Outcome::Stopped => End::Stopped,
-            Outcome::DebugExit(value) => End::DebugExit(value),
-            Outcome::Crashed(report) => End::Crashed {
-                report: report.to_string(),
-                last_lines: self.tail.text(),
-            },
-            Outcome::HostFailed(failure) => End::HostFailed(explain_host(&failure, self.plan)),
-        };
-        for (disk, mapping) in self.plan.disks.iter().zip(&self.pmem) {
-            if !disk.read_only
-                && !mapping.is_truncated()
-                && let Err(error) = mapping.flush()
-            {
-                end = End::HostFailed(Failure::host(
-                    format!("{} cannot be written back: {error}", disk.path.display()),
-                    "look at the storage behind it; the guest's last writes may be lost",
-                ));
-            }
-        }
-        Report::Ended { end, counters }
     }
 }
 

@@ -33,9 +33,6 @@
 pub mod regs;
 mod state;
 
-#[cfg(test)]
-mod tests;
-
 use trivisor_buses::{
     AccessError, Component, Line, MmioDevice, RestoreError, SavedState, Unfit, Wake, Widths,
 };
@@ -158,7 +155,11 @@ impl<D: VirtioDevice> MmioTransport<D> {
             offset::DEVICE_FEATURES_SEL => self.device_features_sel = value,
             offset::DRIVER_FEATURES_SEL => self.driver_features_sel = value,
             offset::DRIVER_FEATURES if self.driver_features_sel > 1 => {
-                return if value == 0 { Ok(()) } else { Err(AccessError::Value) };
+                return if value == 0 {
+                    Ok(())
+                } else {
+                    Err(AccessError::Value)
+                };
             }
             offset::DRIVER_FEATURES => {
                 let high = self.driver_features_sel == 1;
@@ -219,7 +220,10 @@ fn half(features: u64, select: u32) -> u32 {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low half is what is meant")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low half is what is meant"
+)]
 const fn low_half(value: u32) -> u16 {
     value as u16
 }

@@ -44,7 +44,12 @@ pub(super) fn add_capabilities(config: &mut ConfigSpace) -> Result<PciAccess, Co
     for (kind, offset, length) in plain {
         config.add_capability(VENDOR_SPECIFIC, &body(kind, offset, length, None), &[])?;
     }
-    let notify = body(CapabilityType::Notify, NOTIFY, PART, Some(NOTIFY_MULTIPLIER));
+    let notify = body(
+        CapabilityType::Notify,
+        NOTIFY,
+        PART,
+        Some(NOTIFY_MULTIPLIER),
+    );
     config.add_capability(VENDOR_SPECIFIC, &notify, &[])?;
     // The driver writes register, offset and length.
     let access = body(CapabilityType::Pci, 0, 0, Some(0));
@@ -66,7 +71,8 @@ impl PciAccess {
         let from = u64::from(u32::from_le_bytes(config.get(at(CAP_OFFSET))));
         let width = u32::from_le_bytes(config.get(at(CAP_LENGTH)));
         let width = usize::try_from(width).ok()?;
-        let fits = matches!(width, 1 | 2 | 4) && from.is_multiple_of(width as u64) && from < BAR_SIZE;
+        let fits =
+            matches!(width, 1 | 2 | 4) && from.is_multiple_of(width as u64) && from < BAR_SIZE;
         fits.then_some((bar, from, width))
     }
 }

@@ -2,8 +2,8 @@
 
 use trivisor_buses::AccessError;
 
-use super::regs::{NO_VECTOR, common};
 use super::PciTransport;
+use super::regs::{NO_VECTOR, common};
 use crate::device::VirtioDevice;
 use crate::queue::{Area, Half, Queue};
 
@@ -41,7 +41,11 @@ const fn address(at: u64) -> Option<(Area, Half)> {
         common::QUEUE_DEVICE => Area::Device,
         _ => return None,
     };
-    if at % 4 == 0 { Some((area, half)) } else { None }
+    if at % 4 == 0 {
+        Some((area, half))
+    } else {
+        None
+    }
 }
 
 impl<D: VirtioDevice> PciTransport<D> {
@@ -51,7 +55,10 @@ impl<D: VirtioDevice> PciTransport<D> {
 
     /// Configures the selected queue, which cannot be done while it is enabled.
     fn configure(&mut self, write: impl FnOnce(&mut Queue) -> bool) -> Result<(), AccessError> {
-        let queue = self.transport.queues.get_mut(usize::from(self.queue_select));
+        let queue = self
+            .transport
+            .queues
+            .get_mut(usize::from(self.queue_select));
         let written = queue.is_some_and(write);
         written.then_some(()).ok_or(AccessError::Value)
     }

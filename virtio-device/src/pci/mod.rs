@@ -40,16 +40,12 @@ mod common;
 pub mod regs;
 mod state;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use trivisor_buses::{AccessError, Component, MsiSink, RestoreError, SavedState, Wake};
 use trivisor_memory::GuestRam;
 use trivisor_pci::{
-    Bar, Class, ConfigError, ConfigSpace, Endpoint, Identity, InterruptPin, MsixLayout,
-    PciFunction,
+    Bar, Class, ConfigError, ConfigSpace, Endpoint, Identity, InterruptPin, MsixLayout, PciFunction,
 };
 
 use self::access::PciAccess;
@@ -286,7 +282,9 @@ impl<D: VirtioDevice> PciFunction for PciTransport<D> {
             if let Some(part) = window.get_mut(..width) {
                 let _refused = self.bar_read(bar, at, part);
             }
-            data.iter_mut().zip(window).for_each(|(to, from)| *to = from);
+            data.iter_mut()
+                .zip(window)
+                .for_each(|(to, from)| *to = from);
             return;
         }
         self.endpoint().read_config(offset, data);

@@ -56,11 +56,7 @@ impl PciStateV1 {
     ) -> Result<(), RestoreError> {
         let check = |field, value, right| RestoreError::check(KIND, field, value, right);
         let known = IsrStatus::new().with_queue(true).with_configuration(true);
-        check(
-            "isr",
-            self.isr.into(),
-            self.isr & !known.into_bits() == 0,
-        )?;
+        check("isr", self.isr.into(), self.isr & !known.into_bits() == 0)?;
         let count = self.queue_vectors.len();
         check(
             "queue_vectors",

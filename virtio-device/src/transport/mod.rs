@@ -5,6 +5,9 @@
 
 mod state;
 
+#[cfg(all(test, feature = "pci"))]
+mod tests;
+
 use bitfield_struct::bitfield;
 use trivisor_buses::AccessError;
 use trivisor_memory::GuestRam;
@@ -53,7 +56,11 @@ pub struct Offer {
 
 impl Offer {
     const fn bits(self) -> u64 {
-        let packed = if self.packed { Feature::PackedRing.bit() } else { 0 };
+        let packed = if self.packed {
+            Feature::PackedRing.bit()
+        } else {
+            0
+        };
         Feature::Version1.bit()
             | Feature::IndirectDescriptors.bit()
             | Feature::EventIndex.bit()
@@ -181,7 +188,10 @@ impl<D: VirtioDevice> Transport<D> {
         let outcome = io.outcome();
         let mut due = outcome.interrupts;
         while due != 0 {
-            #[expect(clippy::cast_possible_truncation, reason = "a bit's number is below 64")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a bit's number is below 64"
+            )]
             let queue = due.trailing_zeros() as u16;
             interrupts.queue(queue);
             due &= due - 1;
@@ -230,7 +240,11 @@ impl<D: VirtioDevice> Transport<D> {
 
     /// 2.6.1: the queue alone goes back to where it was before it was enabled.
     pub(crate) fn reset_queue(&mut self, index: u16, interrupts: &mut dyn Interrupts) {
-        if self.queues.get(usize::from(index)).is_some_and(Queue::ready) {
+        if self
+            .queues
+            .get(usize::from(index))
+            .is_some_and(Queue::ready)
+        {
             self.drive(interrupts, |device, io| device.stop(Some(index), io));
             if let Some(queue) = self.queues.get_mut(usize::from(index)) {
                 queue.reset();
@@ -264,7 +278,9 @@ impl<D: VirtioDevice> Transport<D> {
         data: &[u8],
         interrupts: &mut dyn Interrupts,
     ) -> Result<(), AccessError> {
-        self.drive(interrupts, |device, io| device.write_config(offset, data, io))
+        self.drive(interrupts, |device, io| {
+            device.write_config(offset, data, io)
+        })
     }
 
     pub(crate) fn start(&mut self, interrupts: &mut dyn Interrupts) {

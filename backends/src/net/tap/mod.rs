@@ -1,0 +1,104 @@
+//! A tap: an Ethernet interface of the host whose frames this process reads and writes, each behind a virtio-net
+//! header. Linux, `Documentation/networking/tuntap.rst` and `include/uapi/linux/if_tun.h`.
+//!
+//! Straight between the tap and guest RAM, one system call a frame. The host's kernel does checksums and cuts
+//! segments where the guest left that to it.
+
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use trivisor_buses::{Offloads, Packets, Segment};
+use trivisor_memory::GuestRam;
+
+use super::{MAX_FRAME, frame_len};
+use crate::sys::{tun, vectored};
+
+pub use open::TapError;
+
+/// Bytes of the virtio-net header in front of each frame (virtio 1.3, 5.1.6).
+pub const HEADER_LEN: usize = 12;
+
+/// What the reader of a tap takes: `TUN_F_CSUM` and its kin.
+const CHECKSUM: u32 = 0x01;
+const TSO4: u32 = 0x02;
+const TSO6: u32 = 0x04;
+const ECN: u32 = 0x08;
+/// Since Linux 6.2; for both versions of IP.
+const USO: u32 = 0x20 | 0x40;
+
+/// A queue of a tap.
+#[derive(Debug)]
+pub struct Tap {
+    tap: OwnedFd,
+    ram: GuestRam,
+    offloads: Offloads,
+}
+
+impl Tap {
+    /// For a descriptor that [`open`](Self::open) or [`make`](Self::make) gave. Until the guest accepts some, the
+    /// host offloads nothing to it.
+    ///
+    /// # Errors
+    /// The descriptor is none of a tap.
+    pub fn new(tap: OwnedFd, ram: GuestRam) -> io::Result<Self> {
+        let uso = tun::set_offloads(&tap, CHECKSUM | USO).is_ok();
+        tun::set_offloads(&tap, 0)?;
+        let offloads = Offloads {
+            checksum: true,
+            tso4: true,
+            tso6: true,
+            ecn: true,
+            uso,
+        };
+        Ok(Self { tap, ram, offloads })
+    }
+}
+
+impl Packets for Tap {
+    fn has_header(&self) -> bool {
+        true
+    }
+
+    fn offloads(&self) -> Offloads {
+        self.offloads
+    }
+
+    fn accept_offloads(&mut self, offloads: Offloads) -> io::Result<()> {
+        tun::set_offloads(&self.tap, bits(offloads))
+    }
+
+    fn send(&mut self, frame: &[Segment]) -> io::Result<()> {
+        frame_len(frame, HEADER_LEN + MAX_FRAME)?;
+        vectored::write(&self.tap, &[], &self.ram, frame)?;
+        Ok(())
+    }
+
+    fn receive(&mut self, into: &[Segment]) -> io::Result<usize> {
+        vectored::read(&self.tap, &self.ram, into)
+    }
+}
+
+/// As the kernel takes them: none of the others without checksums, and ECN only with TCP.
+const fn bits(offloads: Offloads) -> u32 {
+    if !offloads.checksum {
+        return 0;
+    }
+    let mut bits = CHECKSUM;
+    if offloads.tso4 {
+        bits |= TSO4;
+    }
+    if offloads.tso6 {
+        bits |= TSO6;
+    }
+    if offloads.ecn && (offloads.tso4 || offloads.tso6) {
+        bits |= ECN;
+    }
+    if offloads.uso {
+        bits |= USO;
+    }
+    bits
+}

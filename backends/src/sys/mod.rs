@@ -1,0 +1,5 @@
+//! System calls that have no safe wrapper: all unsafe code of this crate.
+
+pub(crate) mod inherit;
+pub(crate) mod tun;
+pub(crate) mod vectored;

@@ -1,0 +1,114 @@
+//! Reads and writes between a descriptor and guest RAM, without a copy in between.
+
+#![expect(
+    unsafe_code,
+    reason = "guest RAM is no slice, so no safe wrapper takes it"
+)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use rustix::io::Errno;
+use smallvec::SmallVec;
+use trivisor_buses::Segment;
+use trivisor_memory::GuestRam;
+use trivisor_memory::vm_memory::{GuestAddress, GuestMemoryBackend};
+
+use crate::segments::{not_ram, written};
+
+/// A frame of a Linux guest has 19 runs at most; more cost an allocation.
+type Runs = SmallVec<[libc::iovec; 20]>;
+
+/// Runs of one call at most: `UIO_MAXIOV`.
+const MAX_RUNS: usize = 1024;
+
+/// Writes `head` and then `segments` to `fd` by one system call; the bytes that it took.
+///
+/// # Errors
+/// `InvalidInput`, with nothing written: a segment is not RAM, or there are too many. Others: the host's.
+pub(crate) fn write(
+    fd: impl AsFd,
+    head: &[u8],
+    ram: &GuestRam,
+    segments: &[Segment],
+) -> io::Result<usize> {
+    let mut runs = Runs::new();
+    if !head.is_empty() {
+        runs.push(libc::iovec {
+            iov_base: head.as_ptr().cast_mut().cast(),
+            iov_len: head.len(),
+        });
+    }
+    if !resolve(ram, segments, &mut runs)? {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let count = count(&runs);
+    retry(|| {
+        // SAFETY: each run lies in `head` or in RAM that `ram` keeps mapped; both are borrowed until the call
+        // returns, and it only reads them. What a guest writes at the same time is no access of this process.
+        unsafe { libc::writev(fd.as_fd().as_raw_fd(), runs.as_ptr(), count) }
+    })
+}
+
+/// Reads from `fd` into `segments` by one system call, and marks the pages dirty; the bytes that came. What does
+/// not fit into 1024 runs waits, or is cut off where `fd` is no stream.
+///
+/// # Errors
+/// `InvalidInput`, with nothing read: a segment is not RAM. Others: the host's.
+pub(crate) fn read(fd: impl AsFd, ram: &GuestRam, segments: &[Segment]) -> io::Result<usize> {
+    let mut runs = Runs::new();
+    resolve(ram, segments, &mut runs)?;
+    let count = count(&runs);
+    let read = retry(|| {
+        // SAFETY: each run lies in RAM that `ram` keeps mapped while it is borrowed, and that no reference of
+        // this process points into, so the kernel may write to it.
+        unsafe { libc::readv(fd.as_fd().as_raw_fd(), runs.as_ptr(), count) }
+    })?;
+    written(ram, segments, read);
+    Ok(read)
+}
+
+/// Adds the runs of host memory behind `segments`; false when they are too many, and the rest is left out.
+fn resolve(ram: &GuestRam, segments: &[Segment], runs: &mut Runs) -> io::Result<bool> {
+    for segment in segments {
+        let bytes = usize::try_from(segment.len).map_err(io::Error::other)?;
+        let slices = ram
+            .memory()
+            .get_slices(GuestAddress(segment.address), bytes);
+        for slice in slices {
+            let slice = slice.map_err(|_| not_ram())?;
+            if runs.len() == MAX_RUNS {
+                return Ok(false);
+            }
+            runs.push(libc::iovec {
+                iov_base: slice.ptr_guard_mut().as_ptr().cast(),
+                iov_len: slice.len(),
+            });
+        }
+    }
+    Ok(true)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "MAX_RUNS at most"
+)]
+fn count(runs: &Runs) -> libc::c_int {
+    runs.len() as libc::c_int
+}
+
+/// Makes the call, and again when a signal came first.
+fn retry(call: impl Fn() -> isize) -> io::Result<usize> {
+    loop {
+        match usize::try_from(call()) {
+            Ok(count) => return Ok(count),
+            Err(_negative) => {
+                let error = io::Error::last_os_error();
+                if Errno::from_io_error(&error) != Some(Errno::INTR) {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
