@@ -9,7 +9,8 @@ pub mod engine;
 pub mod features;
 pub mod loader;
 mod mutate;
-
+pub mod pci;
+pub mod queues;
 #[cfg(test)]
 mod tests;
 
@@ -39,4 +40,6 @@ pub static TARGETS: &[Target] = targets! {
     loader::{elf pvh multiboot1 multiboot2 bzimage gzip bzip2 lzma xz lz4 zstd}
     emulator::{step}
     devices::{debug_exit i8042 ioapic pmem power pvpanic rtc uart vmgenid}
+    queues::{split_queue packed_queue}
+    pci::{pci_memory pci_ports}
 };

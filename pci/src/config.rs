@@ -165,8 +165,9 @@ impl ConfigSpace {
             let size = bar.size;
             return Err(ConfigError::BarSize { index, size });
         }
-        let mut wanted = index..index.saturating_add(bar.registers());
-        if wanted.any(|at| at >= BARS || self.bar_over(at).is_some()) {
+        let free = |at: u8| at < BARS && self.bar_over(at).is_none();
+        let last = index.saturating_add(bar.registers() - 1);
+        if !(free(index) && free(last)) {
             return Err(ConfigError::BarIndex { index });
         }
         if let Some(slot) = self.bars.get_mut(usize::from(index)) {

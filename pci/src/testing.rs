@@ -6,8 +6,9 @@
 //! | 0, 16 ports | 0 | write | signals this vector |
 //! | | 4 | write | bit 0: wants an interrupt |
 //! | 1, 4 KiB of memory | 0 to 0x3f | read, write | 64 bytes that it keeps |
+//! | | 0x100, 0x104 | write | as the ports at 0 and 4 |
 //! | | 0x800, 0xc00 | | MSI-X table of 3 vectors, pending bits |
-//! | 2, 16 KiB of memory, 64 bits, prefetchable | 0 to 0x3f | read, write | the same bytes |
+//! | 2, 16 KiB of memory, 64 bits, prefetchable | | | the same, without table |
 //!
 //! Its vendor capability has an offset at 4 and, at 8, the four of the 64 bytes that stand at it.
 
@@ -146,8 +147,8 @@ impl PciFunction for Probe {
     fn bar_write(&mut self, bar: u8, offset: u64, data: &[u8]) -> Result<(), AccessError> {
         let low = data.first().copied().unwrap_or(0);
         match (bar, offset) {
-            (0, 0) => self.endpoint.signal(low.into()),
-            (0, 4) => self.endpoint.set_interrupt(low & 1 != 0),
+            (0, 0) | (1.., 0x100) => self.endpoint.signal(low.into()),
+            (0, 4) | (1.., 0x104) => self.endpoint.set_interrupt(low & 1 != 0),
             (0, _) => return Err(AccessError::NoRegister),
             _ => self.kept(offset, data.len())?.copy_from_slice(data),
         }

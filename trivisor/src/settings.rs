@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::arguments::{DiskArgument, MemoryArgument};
+use crate::arguments::{DiskArgument, MemoryArgument, NetArgument, VsockArgument};
 
 /// Gives a type the same form in TOML as on the command line.
 macro_rules! text_form {
@@ -35,6 +35,15 @@ pub(crate) struct Settings {
     pub(crate) vm: VmSettings,
     pub(crate) boot: BootSettings,
     pub(crate) disk: Vec<DiskArgument>,
+    pub(crate) net: Vec<NetSetting>,
+}
+
+/// `[[net]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct NetSetting {
+    /// What `--net` takes.
+    pub(crate) link: NetArgument,
 }
 
 /// `[vm]`.
@@ -52,6 +61,12 @@ pub(crate) struct VmSettings {
     pub(crate) timeout: Option<u64>,
     pub(crate) debug_exit: Option<u16>,
     pub(crate) metrics: Option<PathBuf>,
+    pub(crate) transport: TransportSetting,
+    pub(crate) packed: bool,
+    /// Default: the mode's.
+    pub(crate) rng: Option<bool>,
+    pub(crate) balloon: bool,
+    pub(crate) vsock: Option<VsockArgument>,
 }
 
 impl Default for VmSettings {
@@ -68,6 +83,11 @@ impl Default for VmSettings {
             timeout: None,
             debug_exit: None,
             metrics: None,
+            transport: TransportSetting::Pci,
+            packed: false,
+            rng: None,
+            balloon: false,
+            vsock: None,
         }
     }
 }
@@ -87,6 +107,7 @@ pub(crate) struct BootSettings {
 pub(crate) enum ModeSetting {
     Auto,
     Basic,
+    Pv,
 }
 
 impl FromStr for ModeSetting {
@@ -96,8 +117,9 @@ impl FromStr for ModeSetting {
         match text {
             "auto" => Ok(Self::Auto),
             "basic" => Ok(Self::Basic),
-            "pv" | "hvm" => Err(format!("mode {text} is not in this version: auto or basic")),
-            _ => Err(format!("{text:?} is no mode: auto or basic")),
+            "pv" => Ok(Self::Pv),
+            "hvm" => Err("mode hvm is not in this version: auto, basic or pv".into()),
+            _ => Err(format!("{text:?} is no mode: auto, basic or pv")),
         }
     }
 }
@@ -107,6 +129,37 @@ impl fmt::Display for ModeSetting {
         f.write_str(match self {
             Self::Auto => "auto",
             Self::Basic => "basic",
+            Self::Pv => "pv",
+        })
+    }
+}
+
+/// How virtio devices are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TransportSetting {
+    /// As PCI functions.
+    Pci,
+    /// Each at an address of its own.
+    Mmio,
+}
+
+impl FromStr for TransportSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "pci" => Ok(Self::Pci),
+            "mmio" => Ok(Self::Mmio),
+            _ => Err(format!("{text:?} is no transport: pci or mmio")),
+        }
+    }
+}
+
+impl fmt::Display for TransportSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pci => "pci",
+            Self::Mmio => "mmio",
         })
     }
 }
@@ -180,6 +233,7 @@ impl fmt::Display for SandboxSetting {
 }
 
 text_form!(ModeSetting);
+text_form!(TransportSetting);
 text_form!(SerialSetting);
 text_form!(SandboxSetting);
 
@@ -272,7 +326,7 @@ mod tests {
     #[test]
     fn values_have_the_flags_form() {
         for (text, wanted) in [
-            ("[vm]\nmode = 'pv'", "not in this version"),
+            ("[vm]\nmode = 'hvm'", "not in this version"),
             ("[vm]\nmemory = '12X'", "is no size"),
             ("[vm]\nmemory = '1G,hugepages=3M'", "2M and 1G"),
             ("[vm]\nserial = 'pty'", "not in this version"),

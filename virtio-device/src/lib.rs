@@ -11,7 +11,6 @@ pub mod queue;
 #[cfg(any(test, feature = "testing"))]
 #[expect(
     clippy::indexing_slicing,
-    clippy::unwrap_used,
     reason = "what is wrong in a test has to panic"
 )]
 pub mod testing;
@@ -19,4 +18,4 @@ pub mod transport;
 
 pub use device::{DeviceType, Io, VirtioDevice};
 pub use features::Feature;
-pub use queue::{Area, Chain, Half, Queue, QueueError};
+pub use queue::{Area, Chain, Half, Queue, QueueError, QueueStateV1};

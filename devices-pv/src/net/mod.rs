@@ -1,1 +1,433 @@
-//! Network card: virtio 1.3, 5.1.
+//! Network card.
+//!
+//! Source: OASIS, Virtual I/O Device (VIRTIO) Version 1.3, 5.1.
+//!
+//! | feature | offered | |
+//! |---|---|---|
+//! | CSUM, GUEST_CSUM, CTRL_GUEST_OFFLOADS | when the cables do checksums | partial checksums pass through |
+//! | HOST_ and GUEST_TSO4, TSO6, ECN, USO | when the cables do them | so do uncut segments |
+//! | MTU | when the options have one | longer frames from outside are dropped |
+//! | MQ | with more than one cable | a pair of queues a cable |
+//! | MAC, STATUS, MRG_RXBUF | always | |
+//! | CTRL_VQ, CTRL_RX, CTRL_MAC_ADDR, GUEST_ANNOUNCE | always | see below |
+//!
+//! | command | effect |
+//! |---|---|
+//! | RX_PROMISC, RX_ALLMULTI, MAC_TABLE_SET | checked, and none: every frame is received |
+//! | MAC_ADDR_SET | another address in the configuration |
+//! | ANNOUNCE_ACK | VIRTIO_NET_S_ANNOUNCE falls |
+//! | MQ_VQ_PAIRS_SET | so many pairs are used; at first one |
+//! | GUEST_OFFLOADS_SET | the cables are told what the driver takes |
+//! | all others, and those of a wrong length | VIRTIO_NET_ERR |
+//!
+//! Receive filters are best-effort in the specification (5.1.6.5.1 and 5.1.6.5.2: "unwanted packets could still
+//! arrive", and a device may silently be promiscuous). What stands behind a cable, a bridge or passt, sends a guest what
+//! is meant for it, so a look at each frame would cost more than it spares.
+//!
+//! Each cable is served even when the driver uses fewer pairs, for the host's side of it spreads frames over all: cable
+//! k leads to receive queue k modulo the pairs in use, and transmit queue k to cable k.
+//!
+//! With the link down the guest's frames are lost, and those from outside wait or are lost in the cable.
+//!
+//! **Not modelled**: VLAN filters, CTRL_RX_EXTRA, receive-side scaling and hashes, coalescing of notifications, speed
+//! and duplex, UFO, tunnels, statistics, standby.
+//!
+//! **Relied on by**: Linux (`virtio_net`), the `virtio-drivers` crate.
+
+mod config;
+mod control;
+mod receive;
+pub mod regs;
+mod state;
+mod transmit;
+
+#[cfg(test)]
+mod tests;
+
+use trivisor_buses::{Offloads, Packets, RestoreError, SavedState};
+use trivisor_virtio_device::{Chain, DeviceType, Io, VirtioDevice};
+
+pub use self::config::{MAX_PAIRS, NetError, NetOptions};
+use self::control::Command;
+use self::receive::{Pause, Receiver, Shape};
+use self::regs::{Ack, ETHERNET, Features, LONGEST_FRAME, Status};
+pub use self::state::NetStateV1;
+use self::transmit::Transmitter;
+
+/// Descriptors of the control queue.
+const CONTROL_SIZE: u16 = 64;
+/// Frames from one cable that are a fair share of a wake-up.
+const SHARE: u32 = 256;
+
+/// What became of frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NetCounters {
+    /// Frames that the cable took.
+    pub sent: u64,
+    /// Frames of the guest that were lost: without a link, without a byte behind the header, refused by the cable.
+    pub send_dropped: u64,
+    /// Frames that the guest got.
+    pub received: u64,
+    /// Frames that were lost: empty, or too long for the guest's buffers.
+    pub receive_dropped: u64,
+    /// Errors of the cable.
+    pub receive_errors: u64,
+    /// Offloads that the cable did not take back or give.
+    pub offload_errors: u64,
+}
+
+/// A network card with a cable a pair of queues.
+pub struct Net {
+    // Configuration.
+    options: NetOptions,
+    offered: Features,
+    has_header: bool,
+    queue_sizes: Vec<u16>,
+    // Wiring.
+    cables: Vec<Box<dyn Packets>>,
+    // Guest-visible state.
+    state: NetStateV1,
+    /// Of all cables.
+    cables_up: bool,
+    // Work, none of it across a pause.
+    receivers: Vec<Receiver>,
+    transmitters: Vec<Transmitter>,
+    chain: Chain,
+    counters: NetCounters,
+}
+
+impl std::fmt::Debug for Net {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Net")
+            .field("options", &self.options)
+            .field("state", &self.state)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Net {
+    /// A card with these cables, a pair of queues each.
+    ///
+    /// # Errors
+    /// When options or cables are none that a card can have.
+    pub fn new(options: NetOptions, cables: Vec<Box<dyn Packets>>) -> Result<Self, NetError> {
+        options.check(&cables)?;
+        let offered = options.features(cables.len(), config::shared_offloads(&cables));
+        let mut queue_sizes = vec![options.queue_size; 2 * cables.len()];
+        queue_sizes.push(CONTROL_SIZE);
+        let has_header = cables.iter().all(|cable| cable.has_header());
+        let size = options.queue_size;
+        let queues = (0..).step_by(2).take(cables.len());
+        let mut net = Self {
+            offered,
+            has_header,
+            queue_sizes,
+            receivers: queues.clone().map(|at| Receiver::new(at, size)).collect(),
+            transmitters: queues.map(|at| Transmitter::new(at + 1, size)).collect(),
+            cables,
+            state: NetStateV1::new(options.mac),
+            cables_up: true,
+            chain: Chain::default(),
+            counters: NetCounters::default(),
+            options,
+        };
+        net.cables_up = net.look_at_cables();
+        Ok(net)
+    }
+
+    /// What became of frames so far.
+    #[must_use]
+    pub const fn counters(&self) -> NetCounters {
+        self.counters
+    }
+
+    /// Plugs the cables in, or pulls them out.
+    pub fn set_link(&mut self, up: bool, io: &mut Io<'_>) {
+        self.change(io, |net| net.state.link_up = up);
+    }
+
+    /// Asks the driver to announce itself to the network, as after a move to another host.
+    pub fn announce(&mut self, io: &mut Io<'_>) {
+        if Features::from_bits(io.features()).guest_announce() {
+            self.state.announce = true;
+            io.config_changed();
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status::new()
+            .with_link_up(self.link_is_up())
+            .with_announce(self.state.announce)
+    }
+
+    const fn link_is_up(&self) -> bool {
+        self.state.link_up && self.cables_up
+    }
+
+    fn look_at_cables(&self) -> bool {
+        self.cables.iter().all(|cable| cable.link_is_up())
+    }
+
+    /// Does what may change the link, and what follows from it.
+    fn change(&mut self, io: &mut Io<'_>, what: impl FnOnce(&mut Self)) {
+        let before = self.link_is_up();
+        what(self);
+        if self.link_is_up() == before {
+            return;
+        }
+        io.config_changed();
+        for transmitter in &mut self.transmitters {
+            transmitter.blocked = false;
+        }
+        (0..self.used()).for_each(|index| self.transmit(index, io));
+        self.receive_all(u32::from(self.options.queue_size), io);
+    }
+
+    fn refresh_cables(&mut self, io: &mut Io<'_>) {
+        let up = self.look_at_cables();
+        if up != self.cables_up {
+            self.change(io, |net| net.cables_up = up);
+        }
+    }
+
+    /// Pairs of queues in use; restored state is checked, so there are so many.
+    fn used(&self) -> usize {
+        usize::from(self.state.pairs)
+    }
+
+    /// 5.1.2: it stands behind all pairs that there can be.
+    fn control_queue(&self, features: Features) -> u16 {
+        let pairs = if features.mq() { self.cables.len() } else { 1 };
+        u16::try_from(2 * pairs).unwrap_or(u16::MAX)
+    }
+
+    fn shape(&self, features: Features) -> Shape {
+        let takes = config::guest_offloads(Features::from_bits(self.state.guest_offloads));
+        let uncut = takes.tso4 || takes.tso6 || takes.uso;
+        let mtu = self.options.mtu.filter(|_| features.mtu());
+        let longest_whole = mtu.map_or(LONGEST_FRAME, |mtu| u64::from(mtu) + ETHERNET);
+        Shape {
+            merge: features.mrg_rxbuf(),
+            has_header: self.has_header,
+            longest: if uncut { LONGEST_FRAME } else { longest_whole },
+            longest_whole,
+        }
+    }
+
+    fn transmit(&mut self, index: usize, io: &mut Io<'_>) {
+        let up = self.link_is_up();
+        let cable = self.cables.get_mut(index).filter(|_| up);
+        if let Some(transmitter) = self.transmitters.get_mut(index) {
+            transmitter.transmit(cable, io, &mut self.counters);
+        }
+    }
+
+    /// Receives up to `most` frames from each cable that leads to receive queue `to`; true when there may be more.
+    fn receive(&mut self, to: usize, most: u32, io: &mut Io<'_>) -> bool {
+        let shape = self.shape(Features::from_bits(io.features()));
+        let (up, used) = (self.link_is_up(), self.used());
+        let Some(receiver) = self.receivers.get_mut(to).filter(|_| up) else {
+            return false;
+        };
+        receiver.hungry = false;
+        let mut more = false;
+        for cable in self.cables.iter_mut().skip(to).step_by(used.max(1)) {
+            match receiver.receive(cable.as_mut(), shape, most, io, &mut self.counters) {
+                Pause::Empty => {}
+                Pause::Enough => more = true,
+                Pause::Starved => break,
+            }
+        }
+        receiver.hungry |= more;
+        receiver.publish(io);
+        more
+    }
+
+    fn receive_all(&mut self, most: u32, io: &mut Io<'_>) -> bool {
+        (0..self.used()).fold(false, |more, to| self.receive(to, most, io) | more)
+    }
+
+    /// Carries out the commands that there are. None goes back before the end, so they are no more than the queue has.
+    fn control(&mut self, queue: u16, io: &mut Io<'_>) {
+        let mut chain = std::mem::take(&mut self.chain);
+        let mut left = CONTROL_SIZE;
+        let mut more = true;
+        while more {
+            while left > 0 && io.pop(queue, &mut chain) {
+                left -= 1;
+                let command = Command::read(io.ram(), &chain, Features::from_bits(io.features()));
+                let ack = command.map_or(Ack::Err, |command| self.carry_out(command, io));
+                match chain.write(io.ram(), 0, &[ack as u8]) {
+                    Ok(()) => io.push(queue, chain.id(), 1),
+                    Err(error) => io.fail(queue, error),
+                }
+            }
+            more = io.want_notifications(queue, true) && left > 0;
+        }
+        if left < CONTROL_SIZE {
+            io.publish(queue);
+        }
+        self.chain = chain;
+    }
+
+    fn carry_out(&mut self, command: Command, io: &mut Io<'_>) -> Ack {
+        match command {
+            Command::Filter => {}
+            Command::SetMac(mac) => self.state.mac = mac,
+            Command::Announced => self.state.announce = false,
+            Command::SetPairs(pairs) => {
+                if !(1..=self.cables.len()).contains(&usize::from(pairs)) {
+                    return Ack::Err;
+                }
+                self.set_pairs(pairs, io);
+            }
+            Command::SetOffloads(bits) => {
+                let negotiated = config::switchable(Features::from_bits(io.features()));
+                if bits & !negotiated.into_bits() != 0 {
+                    return Ack::Err;
+                }
+                let before = std::mem::replace(&mut self.state.guest_offloads, bits);
+                if !self.accept_offloads() {
+                    self.state.guest_offloads = before;
+                    self.accept_offloads();
+                    return Ack::Err;
+                }
+            }
+        }
+        Ack::Ok
+    }
+
+    fn set_pairs(&mut self, pairs: u16, io: &mut Io<'_>) {
+        let before = self.used();
+        self.state.pairs = pairs;
+        for receiver in self.receivers.iter_mut().skip(usize::from(pairs)) {
+            receiver.give_back(io);
+        }
+        // Where frames go has changed, and what the new queues hold was not looked at.
+        (before..self.used()).for_each(|index| self.transmit(index, io));
+        self.receive_all(u32::from(self.options.queue_size), io);
+    }
+
+    /// Tells the cables what the driver takes; false when one of them refuses.
+    fn accept_offloads(&mut self) -> bool {
+        let takes = config::guest_offloads(Features::from_bits(self.state.guest_offloads));
+        if !self.has_header {
+            return takes == Offloads::default();
+        }
+        let mut all = true;
+        for cable in &mut self.cables {
+            if cable.accept_offloads(takes).is_err() {
+                self.counters.offload_errors += 1;
+                all = false;
+            }
+        }
+        all
+    }
+}
+
+impl VirtioDevice for Net {
+    fn device_type(&self) -> DeviceType {
+        DeviceType::Network
+    }
+
+    fn features(&self) -> u64 {
+        self.offered.into_bits()
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        &self.queue_sizes
+    }
+
+    fn read_config(&self, offset: usize, data: &mut [u8]) {
+        let pairs = u16::try_from(self.cables.len()).unwrap_or(u16::MAX);
+        let space = self.options.space(self.state.mac, self.status(), pairs);
+        let mut rest = space.get(offset..).unwrap_or_default().iter();
+        data.fill_with(|| rest.next().copied().unwrap_or(0));
+    }
+
+    fn activate(&mut self, io: &mut Io<'_>) {
+        self.state.guest_offloads =
+            config::switchable(Features::from_bits(io.features())).into_bits();
+        self.accept_offloads();
+        // What came before the driver was ready waits.
+        let control = self.control_queue(Features::from_bits(io.features()));
+        let queues = self.receivers.iter().map(Receiver::queue);
+        for queue in queues.take_while(|queue| *queue < control) {
+            io.want_notifications(queue, false);
+        }
+        self.receive_all(u32::from(self.options.queue_size), io);
+        self.refresh_cables(io);
+    }
+
+    fn notify(&mut self, queue: u16, io: &mut Io<'_>) {
+        if queue == self.control_queue(Features::from_bits(io.features())) {
+            self.control(queue, io);
+            return;
+        }
+        let index = usize::from(queue / 2);
+        if index >= self.used() {
+            return;
+        }
+        if queue % 2 == 1 {
+            self.transmit(index, io);
+            self.refresh_cables(io);
+        } else if let Some(receiver) = self.receivers.get_mut(index) {
+            receiver.refilled();
+            io.want_notifications(queue, false);
+            if receiver.hungry {
+                self.receive(index, u32::from(self.options.queue_size), io);
+            }
+        }
+    }
+
+    fn wake(&mut self, io: &mut Io<'_>) -> bool {
+        for index in 0..self.used() {
+            if let Some(transmitter) = self.transmitters.get_mut(index)
+                && std::mem::take(&mut transmitter.blocked)
+            {
+                self.transmit(index, io);
+            }
+        }
+        let more = self.receive_all(SHARE, io);
+        self.refresh_cables(io);
+        more
+    }
+
+    fn pause(&mut self, io: &mut Io<'_>) {
+        self.stop(None, io);
+    }
+
+    fn stop(&mut self, queue: Option<u16>, io: &mut Io<'_>) {
+        for receiver in &mut self.receivers {
+            if queue.is_none_or(|queue| queue == receiver.queue()) {
+                receiver.give_back(io);
+            }
+        }
+    }
+
+    fn reset(&mut self) {
+        let link_up = self.state.link_up;
+        self.state = NetStateV1 {
+            link_up,
+            ..NetStateV1::new(self.options.mac)
+        };
+        self.accept_offloads();
+        self.receivers.iter_mut().for_each(Receiver::forget);
+        for transmitter in &mut self.transmitters {
+            transmitter.blocked = false;
+        }
+    }
+
+    fn save(&self) -> SavedState {
+        SavedState::encode(state::KIND, state::VERSION, &self.state)
+    }
+
+    fn restore(&mut self, state: &SavedState) -> Result<(), RestoreError> {
+        let state: NetStateV1 = state.decode(state::KIND, state::VERSION)?;
+        state.check(self.cables.len(), config::switchable(self.offered))?;
+        self.state = state;
+        self.accept_offloads();
+        Ok(())
+    }
+}

@@ -1,26 +1,45 @@
-//! `FILE[,ro][,format=raw][,bus=pmem]`.
+//! `FILE[,ro][,format=..][,bus=..][,cache=..][,queues=N][,queue-size=N][,serial=TEXT][,bps=N][,iops=N]`.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::memory::parse_size;
+
 /// How a disk is connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum DiskBus {
+    /// A virtio block device.
+    Virtio,
     /// Persistent memory: the image's pages in the guest's address space.
-    #[default]
     Pmem,
 }
 
 /// What an image holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum DiskFormat {
     /// The disk's bytes.
-    #[default]
     Raw,
+    /// QEMU's, with backing files.
+    Qcow2,
+    /// VMware's.
+    Vmdk,
+}
+
+/// What a guest's flush means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DiskCache {
+    /// The host caches; a flush is fdatasync.
+    #[default]
+    Writeback,
+    /// Past the host's cache.
+    None,
+    /// Nothing: what was written is lost with the host.
+    Unsafe,
 }
 
 /// A disk as it is asked for.
@@ -31,14 +50,30 @@ pub(crate) struct DiskArgument {
     /// The guest cannot write it.
     #[serde(default)]
     pub(crate) ro: bool,
+    /// Default: what its first bytes say.
     #[serde(default)]
-    pub(crate) format: DiskFormat,
+    pub(crate) format: Option<DiskFormat>,
+    /// Default: the mode's.
     #[serde(default)]
-    pub(crate) bus: DiskBus,
+    pub(crate) bus: Option<DiskBus>,
+    #[serde(default)]
+    pub(crate) cache: DiskCache,
+    #[serde(default)]
+    pub(crate) queues: Option<u16>,
+    #[serde(default)]
+    pub(crate) queue_size: Option<u16>,
+    #[serde(default)]
+    pub(crate) serial: Option<String>,
+    /// Bytes a second.
+    #[serde(default)]
+    pub(crate) bps: Option<u64>,
+    /// Requests a second.
+    #[serde(default)]
+    pub(crate) iops: Option<u64>,
 }
 
-/// Options that only disks of modes to come have.
-const LATER: [&str; 6] = ["cache", "queues", "queue-size", "serial", "bps", "iops"];
+const OPTIONS: &str = "ro, format=raw|qcow2|vmdk, bus=virtio|pmem, cache=writeback|none|unsafe, queues=N, \
+                       queue-size=N, serial=TEXT, bps=N or iops=N";
 
 impl FromStr for DiskArgument {
     type Err = String;
@@ -48,8 +83,14 @@ impl FromStr for DiskArgument {
         let mut disk = Self {
             file: parts.next().unwrap_or_default().into(),
             ro: false,
-            format: DiskFormat::Raw,
-            bus: DiskBus::Pmem,
+            format: None,
+            bus: None,
+            cache: DiskCache::default(),
+            queues: None,
+            queue_size: None,
+            serial: None,
+            bps: None,
+            iops: None,
         };
         if disk.file.as_os_str().is_empty() {
             return Err("the image's name is missing".into());
@@ -57,24 +98,47 @@ impl FromStr for DiskArgument {
         for part in parts {
             match part.split_once('=').unwrap_or((part, "")) {
                 ("ro", "") => disk.ro = true,
-                ("format", "raw") => disk.format = DiskFormat::Raw,
-                ("bus", "pmem") => disk.bus = DiskBus::Pmem,
-                ("bus", bus @ ("virtio" | "ide")) => {
-                    return Err(format!(
-                        "bus={bus} needs a mode that this version does not have: bus=pmem"
-                    ));
+                ("format", "raw") => disk.format = Some(DiskFormat::Raw),
+                ("format", "qcow2") => disk.format = Some(DiskFormat::Qcow2),
+                ("format", "vmdk") => disk.format = Some(DiskFormat::Vmdk),
+                ("bus", "pmem") => disk.bus = Some(DiskBus::Pmem),
+                ("bus", "virtio") => disk.bus = Some(DiskBus::Virtio),
+                ("bus", "ide") => {
+                    return Err("bus=ide needs mode hvm, which is not in this version".into());
                 }
-                ("format", format @ ("qcow2" | "vmdk")) => {
-                    return Err(format!(
-                        "format={format} needs a mode that this version does not have: format=raw"
-                    ));
+                ("cache", "writeback") => disk.cache = DiskCache::Writeback,
+                ("cache", "none") => disk.cache = DiskCache::None,
+                ("cache", "unsafe") => disk.cache = DiskCache::Unsafe,
+                ("queues", count) => disk.queues = Some(number(part, count, 1..=64)?),
+                ("queue-size", size) => disk.queue_size = Some(queue_size(part, size)?),
+                ("serial", serial) if (1..=20).contains(&serial.len()) => {
+                    disk.serial = Some(serial.into());
                 }
-                (name, _) if LATER.contains(&name) => {
-                    return Err(format!("{name}: persistent memory has no such option"));
-                }
-                _ => return Err(format!("{part:?}: ro, format=raw or bus=pmem")),
+                ("serial", _) => return Err(format!("{part:?}: 1 to 20 bytes")),
+                ("bps", rate) => disk.bps = Some(parse_size(rate)?),
+                ("iops", rate) => disk.iops = Some(parse_size(rate)?),
+                _ => return Err(format!("{part:?}: {OPTIONS}")),
             }
         }
         Ok(disk)
+    }
+}
+
+/// A number of queues.
+pub(super) fn number(
+    part: &str,
+    digits: &str,
+    range: std::ops::RangeInclusive<u16>,
+) -> Result<u16, String> {
+    let number = digits.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("{part:?}: {} to {}", range.start(), range.end()))
+}
+
+fn queue_size(part: &str, digits: &str) -> Result<u16, String> {
+    let size: u16 = number(part, digits, 2..=32768)?;
+    if size.is_power_of_two() {
+        Ok(size)
+    } else {
+        Err(format!("{part:?}: a power of two"))
     }
 }

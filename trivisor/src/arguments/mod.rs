@@ -7,11 +7,15 @@
 
 mod disk;
 mod memory;
+mod net;
 mod run;
+mod vsock;
 
-pub(crate) use disk::DiskArgument;
+pub(crate) use disk::{DiskArgument, DiskBus, DiskCache, DiskFormat};
 pub(crate) use memory::{BackingArgument, MemoryArgument, show_size};
+pub(crate) use net::{NetArgument, NetLink};
 pub(crate) use run::RunArguments;
+pub(crate) use vsock::VsockArgument;
 
 use clap::{Parser, Subcommand};
 

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::arguments::{DiskArgument, MemoryArgument};
-use crate::settings::{ModeSetting, SandboxSetting, SerialSetting, Settings};
+use crate::arguments::{DiskArgument, MemoryArgument, NetArgument, VsockArgument};
+use crate::settings::{
+    ModeSetting, NetSetting, SandboxSetting, SerialSetting, Settings, TransportSetting,
+};
 
 #[derive(Debug, Args, Default)]
 pub(crate) struct RunArguments {
     /// A file of settings (vm.toml)
     #[arg(value_name = "VM.TOML")]
     pub(crate) image: Option<PathBuf>,
-    /// Which board: auto, basic [default: auto]
+    /// Which board: auto, basic, pv [default: auto]
     #[arg(long, value_name = "MODE")]
     mode: Option<ModeSetting>,
     /// The VM's name, for the other verbs [default: vm- and the process's number]
@@ -41,9 +43,31 @@ pub(crate) struct RunArguments {
         conflicts_with = "cmdline"
     )]
     cmdline_only: Option<String>,
-    /// A disk image: FILE[,ro][,format=raw][,bus=pmem]; may be given again
+    /// A disk image: FILE[,ro][,format=raw|qcow2|vmdk][,bus=virtio|pmem][,cache=writeback|none|unsafe][,queues=N]
+    /// [,queue-size=N][,serial=TEXT][,bps=N][,iops=N]; may be given again
     #[arg(long, value_name = "FILE")]
     disk: Vec<DiskArgument>,
+    /// A network card: user|tap=NAME|socket=PATH|none[,mac=..][,queues=N][,forward=tcp:8080:80]; may be given again
+    #[arg(long, value_name = "LINK")]
+    net: Vec<NetArgument>,
+    /// Sockets to the host: the guest's number, and where programs connect
+    #[arg(long, value_name = "CID,PATH")]
+    vsock: Option<VsockArgument>,
+    /// A virtio entropy source, which mode pv has by itself
+    #[arg(long, overrides_with = "no_rng")]
+    rng: bool,
+    /// No virtio entropy source
+    #[arg(long, overrides_with = "rng")]
+    no_rng: bool,
+    /// A memory balloon
+    #[arg(long)]
+    balloon: bool,
+    /// How virtio devices are connected: pci, mmio [default: pci]
+    #[arg(long, value_name = "BUS")]
+    transport: Option<TransportSetting>,
+    /// Virtio devices offer packed queues
+    #[arg(long)]
+    packed: bool,
     /// Where the first serial port leads: stdio, file:PATH, none [default: stdio]
     #[arg(long, value_name = "WHERE")]
     serial: Option<SerialSetting>,
@@ -109,6 +133,11 @@ impl RunArguments {
         set_option(&mut vm.metrics, self.metrics);
         set_option(&mut vm.timeout, self.timeout);
         set_option(&mut vm.debug_exit, self.debug_exit);
+        set(&mut vm.transport, self.transport);
+        set_option(&mut vm.vsock, self.vsock);
+        set_option(&mut vm.rng, (self.rng || self.no_rng).then_some(self.rng));
+        vm.packed |= self.packed;
+        vm.balloon |= self.balloon;
         vm.daemon |= self.daemon;
         vm.reboot |= self.reboot;
         set_option(&mut boot.kernel, self.kernel);
@@ -118,6 +147,10 @@ impl RunArguments {
         }
         if !self.disk.is_empty() {
             settings.disk = self.disk;
+        }
+        if !self.net.is_empty() {
+            let cards = self.net.into_iter();
+            settings.net = cards.map(|link| NetSetting { link }).collect();
         }
     }
 }

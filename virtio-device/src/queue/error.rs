@@ -148,6 +148,12 @@ pub enum QueueError {
         /// Descriptors of the queue.
         size: u16,
     },
+    /// A descriptor in a packed chain with the wrong AVAIL and USED bits for its lap.
+    #[error("descriptor {index} of a chain is not available on this lap")]
+    NotAvailable {
+        /// The descriptor.
+        index: u16,
+    },
     /// Event suppression with a reserved value, or with one that was not negotiated.
     #[error("event suppression flags {flags} are reserved")]
     EventFlags {

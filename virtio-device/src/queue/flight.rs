@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::QueueError;
+use super::state::HeldV1;
 
 /// One of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,6 +49,32 @@ impl Flight {
         self.held
     }
 
+    pub(super) const fn is_in_order(&self) -> bool {
+        self.in_order
+    }
+
+    /// All that the device has, in their order if they have one.
+    pub(super) fn held_buffers(&self) -> Vec<HeldV1> {
+        let held = |id: u16| {
+            let buffer = self.buffers.get(usize::from(id))?;
+            let Buffer {
+                descriptors,
+                written,
+            } = *buffer;
+            (descriptors != 0).then_some(HeldV1 {
+                id,
+                descriptors,
+                written,
+            })
+        };
+        if self.in_order {
+            self.order.iter().copied().filter_map(held).collect()
+        } else {
+            let ids = (0..=u16::MAX).take(self.buffers.len());
+            ids.filter_map(held).collect()
+        }
+    }
+
     /// A buffer comes, of one descriptor or more; all together are no more than the ring has.
     pub(super) fn take(&mut self, id: u16, descriptors: u16) -> Result<(), QueueError> {
         let at = usize::from(id);
@@ -72,7 +99,8 @@ impl Flight {
         let buffer = self.buffers.get_mut(usize::from(id));
         let buffer = buffer.filter(|buffer| buffer.descriptors != 0 && buffer.written.is_none())?;
         if self.in_order {
-            self.order.pop_back_if(|last| *last == id)?;
+            self.order.back().filter(|last| **last == id)?;
+            self.order.pop_back();
         }
         let descriptors = std::mem::take(buffer).descriptors;
         self.held = self.held.saturating_sub(descriptors);

@@ -11,7 +11,9 @@ mod chain;
 mod descriptor;
 mod error;
 mod flight;
+mod packed;
 mod split;
+mod state;
 mod window;
 
 #[cfg(test)]
@@ -23,7 +25,10 @@ use trivisor_memory::GuestRam;
 
 pub use self::chain::Chain;
 pub use self::error::QueueError;
+use self::flight::{Flight, Used};
+use self::packed::PackedRing;
 use self::split::SplitRing;
+pub use self::state::{HeldV1, QueueStateV1};
 use self::window::Window;
 use crate::features::Feature;
 
@@ -42,21 +47,23 @@ pub enum Area {
 impl Area {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Descriptor, Self::Driver, Self::Device];
-}
 
-impl fmt::Display for Area {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+    const fn index(self) -> usize {
+        self as usize
     }
-}
 
-impl Area {
     const fn name(self) -> &'static str {
         match self {
             Self::Descriptor => "descriptor area",
             Self::Driver => "driver area",
             Self::Device => "device area",
         }
+    }
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -91,6 +98,42 @@ impl Negotiated {
 enum Ring {
     Disabled,
     Split(SplitRing),
+    Packed(PackedRing),
+}
+
+impl Ring {
+    const fn flight(&self) -> Option<&Flight> {
+        match self {
+            Self::Disabled => None,
+            Self::Split(ring) => Some(&ring.flight),
+            Self::Packed(ring) => Some(&ring.flight),
+        }
+    }
+
+    const fn flight_mut(&mut self) -> Option<&mut Flight> {
+        match self {
+            Self::Disabled => None,
+            Self::Split(ring) => Some(&mut ring.flight),
+            Self::Packed(ring) => Some(&mut ring.flight),
+        }
+    }
+
+    fn write_used(&mut self, ram: &GuestRam, used: Used) -> Result<(), QueueError> {
+        match self {
+            Self::Disabled => Err(QueueError::NotEnabled),
+            Self::Split(ring) => ring.write_used(ram, used),
+            Self::Packed(ring) => ring.write_used(ram, used),
+        }
+    }
+
+    fn push(&mut self, ram: &GuestRam, id: u16, written: u32) -> Result<(), QueueError> {
+        let flight = self.flight_mut().ok_or(QueueError::NotEnabled)?;
+        flight.finish(id, written)?;
+        while let Some(used) = self.flight_mut().and_then(Flight::give) {
+            self.write_used(ram, used)?;
+        }
+        Ok(())
+    }
 }
 
 /// A virtqueue. The transport configures it, the device works on it through [`Io`](crate::Io).
@@ -136,13 +179,8 @@ impl Queue {
     /// The guest-physical address of `area`, as the driver wrote it; 0 when it did not.
     #[must_use]
     pub fn address(&self, area: Area) -> u64 {
-        let [descriptor, driver, device] = self.addresses;
-        match area {
-            Area::Descriptor => descriptor,
-            Area::Driver => driver,
-            Area::Device => device,
-        }
-        .unwrap_or(0)
+        let written = self.addresses.get(area.index()).copied();
+        written.flatten().unwrap_or(0)
     }
 
     /// Whether it is enabled.
@@ -169,16 +207,13 @@ impl Queue {
 
     /// The driver writes an address; otherwise as [`set_size`](Self::set_size).
     pub fn set_address(&mut self, area: Area, address: u64) -> bool {
-        if self.ready() {
-            return false;
+        match self.addresses.get_mut(area.index()) {
+            Some(place) if matches!(self.ring, Ring::Disabled) => {
+                *place = Some(address);
+                true
+            }
+            _ => false,
         }
-        let [descriptor, driver, device] = &mut self.addresses;
-        *match area {
-            Area::Descriptor => descriptor,
-            Area::Driver => driver,
-            Area::Device => device,
-        } = Some(address);
-        true
     }
 
     /// The driver writes one half of an address; otherwise as [`set_size`](Self::set_size).
@@ -204,12 +239,17 @@ impl Queue {
         if size == 0 || size > max {
             return Err(QueueError::Size { size, max });
         }
-        if !size.is_power_of_two() {
-            return Err(QueueError::SizeNotPowerOfTwo { size });
-        }
-        let addresses = self.check_areas(ram, split::areas(size))?;
         let negotiated = Negotiated::new(features);
-        self.ring = Ring::Split(SplitRing::new(size, addresses, negotiated));
+        self.ring = if Feature::PackedRing.is_in(features) {
+            let addresses = self.check_areas(ram, packed::areas(size))?;
+            Ring::Packed(PackedRing::new(size, addresses, negotiated))
+        } else {
+            if !size.is_power_of_two() {
+                return Err(QueueError::SizeNotPowerOfTwo { size });
+            }
+            let addresses = self.check_areas(ram, split::areas(size))?;
+            Ring::Split(SplitRing::new(size, addresses, negotiated))
+        };
         self.broken = None;
         Ok(())
     }
@@ -231,6 +271,7 @@ impl Queue {
         let popped = match &mut self.ring {
             Ring::Disabled => Ok(false),
             Ring::Split(ring) => ring.pop(ram, chain),
+            Ring::Packed(ring) => ring.pop(ram, chain),
         };
         self.check(popped)
     }
@@ -241,15 +282,7 @@ impl Queue {
     /// # Errors
     /// When the device does not have it, or the ring is not RAM.
     pub fn push(&mut self, ram: &GuestRam, id: u16, written: u32) -> Result<(), QueueError> {
-        let pushed = match &mut self.ring {
-            Ring::Disabled => Err(QueueError::NotEnabled),
-            Ring::Split(ring) => ring.flight.finish(id, written).and_then(|()| {
-                while let Some(used) = ring.flight.give() {
-                    ring.write_used(ram, used)?;
-                }
-                Ok(())
-            }),
-        };
+        let pushed = self.ring.push(ram, id, written);
         self.check(pushed)
     }
 
@@ -259,6 +292,7 @@ impl Queue {
         match &mut self.ring {
             Ring::Disabled => {}
             Ring::Split(ring) => ring.unpop(chain),
+            Ring::Packed(ring) => ring.unpop(chain),
         }
     }
 
@@ -270,6 +304,7 @@ impl Queue {
         let published = match &mut self.ring {
             Ring::Disabled => Ok(false),
             Ring::Split(ring) => ring.publish(ram),
+            Ring::Packed(ring) => ring.publish(ram),
         };
         self.check(published)
     }
@@ -287,8 +322,21 @@ impl Queue {
         let more = match &mut self.ring {
             Ring::Disabled => Ok(false),
             Ring::Split(ring) => ring.want_notifications(ram, wanted),
+            Ring::Packed(ring) => ring.want_notifications(ram, wanted),
         };
         self.check(more)
+    }
+
+    /// What is popped next, and where the next used buffer goes, as VIRTIO_F_NOTIFICATION_DATA tells it (2.9): the
+    /// free-running index of a split ring; the offset, and in bit 15 the wrap counter, of a packed one. 0 while the queue
+    /// is not enabled.
+    #[must_use]
+    pub const fn positions(&self) -> (u16, u16) {
+        match &self.ring {
+            Ring::Disabled => (0, 0),
+            Ring::Split(ring) => (ring.next_avail, ring.next_used),
+            Ring::Packed(ring) => (ring.next_avail.into_bits(), ring.next_used.into_bits()),
+        }
     }
 
     /// Keeps what broke the queue.

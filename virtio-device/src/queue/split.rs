@@ -37,10 +37,10 @@ pub(super) const fn areas(size: u16) -> [(u64, u64); 3] {
 /// A split ring that is enabled. Its indices run freely, as those in guest RAM do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SplitRing {
-    pub(super) size: u16,
+    size: u16,
     /// Descriptor table, available ring, used ring.
-    pub(super) addresses: [u64; 3],
-    pub(super) negotiated: Negotiated,
+    addresses: [u64; 3],
+    negotiated: Negotiated,
     pub(super) flight: Flight,
     /// The next entry of the available ring that is taken.
     pub(super) next_avail: u16,
@@ -67,6 +67,13 @@ impl SplitRing {
             next_used: 0,
             published: 0,
         }
+    }
+
+    /// Goes on where a saved ring was.
+    pub(super) fn go_on(&mut self, next_avail: u16, next_used: u16, flight: Flight) {
+        (self.next_avail, self.seen_avail) = (next_avail, next_avail);
+        (self.next_used, self.published) = (next_used, next_used);
+        self.flight = flight;
     }
 
     pub(super) fn pop(&mut self, ram: &GuestRam, chain: &mut Chain) -> Result<bool, QueueError> {
@@ -222,6 +229,6 @@ impl SplitRing {
 }
 
 /// Whether an index on its way from `old` to `new` writes the entry `event`: 2.7.7.2 and 2.7.10.
-pub(crate) const fn passes(event: u16, old: u16, new: u16) -> bool {
+const fn passes(event: u16, old: u16, new: u16) -> bool {
     new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }

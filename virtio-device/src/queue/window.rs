@@ -54,6 +54,16 @@ impl<'a> Window<'a> {
         value.map(u32::from_le).map_err(|_| self.outside())
     }
 
+    pub(super) fn store_u32(
+        &self,
+        offset: u64,
+        value: u32,
+        order: Ordering,
+    ) -> Result<(), QueueError> {
+        let stored = self.slice.store(value.to_le(), self.at(offset)?, order);
+        stored.map_err(|_| self.outside())
+    }
+
     /// The bytes are read once: what is checked is what is used.
     pub(super) fn read<const N: usize>(&self, offset: u64) -> Result<[u8; N], QueueError> {
         let mut bytes = [0; N];

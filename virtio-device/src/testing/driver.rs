@@ -8,6 +8,7 @@ use trivisor_memory::GuestRam;
 
 use super::Ring;
 use super::heap::Heap;
+use super::packed::PackedDriver;
 use super::split::SplitDriver;
 use crate::features::Feature;
 use crate::queue::{Area, Queue};
@@ -82,8 +83,9 @@ impl DriverQueue {
     #[must_use]
     pub fn new(ram: &GuestRam, range: Range<u64>, kind: Ring, size: u16, features: u64) -> Self {
         let mut heap = Heap::new(ram, range);
-        let ring = match kind {
+        let ring: Box<dyn DriverRing> = match kind {
             Ring::Split => Box::new(SplitDriver::new(&mut heap, size, features)),
+            Ring::Packed => Box::new(PackedDriver::new(&mut heap, size, features)),
         };
         Self {
             heap,

@@ -6,8 +6,13 @@
 
 mod driver;
 mod heap;
+mod packed;
 mod rig;
 mod split;
+#[cfg(test)]
+mod tests;
+
+use crate::features::Feature;
 
 pub use driver::{DriverQueue, Reply};
 pub use rig::{Rig, test_ram};
@@ -17,17 +22,20 @@ pub use rig::{Rig, test_ram};
 pub enum Ring {
     /// Virtio 1.3, 2.7.
     Split,
+    /// Virtio 1.3, 2.8.
+    Packed,
 }
 
 impl Ring {
     /// Both, for tests that run over each.
-    pub const ALL: [Self; 1] = [Self::Split];
+    pub const ALL: [Self; 2] = [Self::Split, Self::Packed];
 
     /// The feature that chooses it.
     #[must_use]
     pub const fn feature(self) -> u64 {
         match self {
             Self::Split => 0,
+            Self::Packed => Feature::PackedRing.bit(),
         }
     }
 }

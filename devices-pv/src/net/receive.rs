@@ -1,0 +1,336 @@
+//! Frames from a cable into the buffers of a receive queue: virtio 1.3, 5.1.6.3 and 5.1.6.4.
+//!
+//! Where a frame goes is settled before it is there: buffers are popped until they hold the longest frame that may
+//! come, and the cable puts the frame into all of them at once. Those that it did not reach are kept for the next one.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+
+use trivisor_buses::{Packets, Segment};
+use trivisor_memory::vm_memory::{GuestAddress, GuestMemoryBackend};
+use trivisor_virtio_device::{Chain, Io, QueueError};
+
+use super::NetCounters;
+use super::regs::{GSO_ECN, GSO_TYPE, HEADER_LEN, NUM_BUFFERS};
+
+/// Errors of a cable in a row after which it is left alone until the next wake-up. One may be the fault of one frame.
+const ERRORS_IN_A_ROW: u32 = 4;
+
+/// What frames look like, by what was negotiated and what the cable can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// A frame may be spread over several buffers.
+    pub(super) merge: bool,
+    /// The cable puts a virtio-net header in front.
+    pub(super) has_header: bool,
+    /// Bytes of the longest frame that the guest takes, without a header.
+    pub(super) longest: u64,
+    /// Bytes of the longest frame of which nobody will cut segments.
+    pub(super) longest_whole: u64,
+}
+
+impl Shape {
+    /// Bytes of the longest frame with its header.
+    const fn most(&self) -> u64 {
+        HEADER_LEN + self.longest
+    }
+}
+
+/// Why no more is received for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// The cable has nothing.
+    Empty,
+    /// The driver has to add buffers first, and will ring when it does.
+    Starved,
+    /// As many frames as were asked for have come.
+    Enough,
+}
+
+/// A receive queue.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    queue: u16,
+    /// Half of the queue.
+    half: usize,
+    /// Popped and not used yet, in order.
+    held: VecDeque<Chain>,
+    /// Bytes that they can hold.
+    bytes: u64,
+    /// Buffers that were published and did not return; at least so many.
+    owed: usize,
+    /// There may be frames that wait for buffers.
+    pub(super) hungry: bool,
+    /// Buffers that were pushed and not published.
+    unpublished: usize,
+    // Kept so that nothing is allocated.
+    spare: Vec<Chain>,
+    into: Vec<Segment>,
+}
+
+impl Receiver {
+    pub(super) fn new(queue: u16, size: u16) -> Self {
+        Self {
+            queue,
+            half: usize::from(size) / 2,
+            held: VecDeque::new(),
+            bytes: 0,
+            owed: 0,
+            hungry: true,
+            unpublished: 0,
+            spare: Vec::new(),
+            into: Vec::new(),
+        }
+    }
+
+    pub(super) const fn queue(&self) -> u16 {
+        self.queue
+    }
+
+    /// The driver rang: it added what it had to add.
+    pub(super) const fn refilled(&mut self) {
+        self.owed = 0;
+    }
+
+    /// Receives up to `most` frames.
+    pub(super) fn receive(
+        &mut self,
+        cable: &mut dyn Packets,
+        shape: Shape,
+        most: u32,
+        io: &mut Io<'_>,
+        counters: &mut NetCounters,
+    ) -> Pause {
+        let mut errors = 0;
+        for _frame in 0..most {
+            if !self.collect(shape, io) {
+                return Pause::Starved;
+            }
+            let total = self.choose(shape);
+            match cable.receive(&self.into) {
+                Ok(len) => {
+                    errors = 0;
+                    let len = if shape.has_header {
+                        len as u64
+                    } else {
+                        HEADER_LEN + len as u64
+                    };
+                    self.deliver(len, total, shape, io, counters);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Pause::Empty,
+                Err(_) => {
+                    counters.receive_errors += 1;
+                    if let Some(error) = self.outside_of_ram(io) {
+                        io.fail(self.queue, error);
+                        return Pause::Starved;
+                    }
+                    errors += 1;
+                    if errors == ERRORS_IN_A_ROW {
+                        return Pause::Empty;
+                    }
+                }
+            }
+        }
+        Pause::Enough
+    }
+
+    /// Lets the driver see what it got.
+    pub(super) fn publish(&mut self, io: &mut Io<'_>) {
+        let pushed = std::mem::take(&mut self.unpublished);
+        if pushed > 0 {
+            // Those that were popped in the same turn were not among those that the driver had before.
+            self.owed = self.owed.max(pushed);
+            io.publish(self.queue);
+        }
+    }
+
+    /// Gives all buffers back unused: they are the next ones to be popped.
+    pub(super) fn give_back(&mut self, io: &mut Io<'_>) {
+        while let Some(chain) = self.held.pop_back() {
+            io.unpop(self.queue, &chain);
+            self.spare.push(chain);
+        }
+        self.forget();
+    }
+
+    /// As [`give_back`](Self::give_back), where the queue is no more.
+    pub(super) fn forget(&mut self) {
+        self.spare.extend(self.held.drain(..));
+        self.bytes = 0;
+        self.owed = 0;
+        self.hungry = true;
+        self.unpublished = 0;
+    }
+
+    /// Pops buffers until there are enough for a frame; false when it is better to wait for more.
+    fn collect(&mut self, shape: Shape, io: &mut Io<'_>) -> bool {
+        loop {
+            while !self.has_enough(shape) {
+                if !self.pop(io) {
+                    break;
+                }
+            }
+            if io.outcome().broken.is_some() {
+                return false;
+            }
+            if self.has_enough(shape) || self.has_some(shape) {
+                return true;
+            }
+            self.hungry = true;
+            if !io.want_notifications(self.queue, true) {
+                return false;
+            }
+            io.want_notifications(self.queue, false);
+        }
+    }
+
+    /// Without merging the second buffer tells frames that are too long for the first from those that just fit.
+    fn has_enough(&self, shape: Shape) -> bool {
+        if shape.merge {
+            self.bytes > shape.most()
+        } else {
+            self.held.len() >= 2
+        }
+    }
+
+    /// Most frames are shorter than the longest, so fewer buffers may do. But where most of the queue is with the driver,
+    /// it is about to refill it, and waiting for that loses fewer frames. None keeps more than half of the queue empty.
+    fn has_some(&self, shape: Shape) -> bool {
+        let with_driver = self.owed.max(self.unpublished);
+        !self.held.is_empty() && (!shape.merge || with_driver <= self.half)
+    }
+
+    fn pop(&mut self, io: &mut Io<'_>) -> bool {
+        let mut chain = self.spare.pop().unwrap_or_default();
+        if !io.pop(self.queue, &mut chain) {
+            self.spare.push(chain);
+            return false;
+        }
+        let len = chain.writable_len();
+        if len < HEADER_LEN {
+            let (id, wanted) = (chain.id(), HEADER_LEN);
+            io.fail(self.queue, QueueError::Short { id, len, wanted });
+            self.spare.push(chain);
+            return false;
+        }
+        self.owed = self.owed.saturating_sub(1);
+        self.bytes += len;
+        self.held.push_back(chain);
+        true
+    }
+
+    /// Chooses the segments for a frame, with room for one byte more than it may have; all their bytes, header included.
+    fn choose(&mut self, shape: Shape) -> u64 {
+        self.into.clear();
+        let mut skip = if shape.has_header { 0 } else { HEADER_LEN };
+        let mut room = shape.most() + 1;
+        for segment in self.held.iter().flat_map(Chain::writable) {
+            if room == 0 {
+                break;
+            }
+            let mut cut = *segment;
+            cut.len = u32::try_from(room.min(cut.len.into())).unwrap_or(cut.len);
+            room -= u64::from(cut.len);
+            let skipped = u32::try_from(skip.min(cut.len.into())).unwrap_or(0);
+            skip -= u64::from(skipped);
+            if skipped < cut.len {
+                let len = cut.len - skipped;
+                let address = cut.address.saturating_add(skipped.into());
+                self.into.push(Segment { address, len });
+            }
+        }
+        shape.most() + 1 - room
+    }
+
+    /// Gives the driver a frame that has `len` bytes with its header, for which there were `total`.
+    fn deliver(
+        &mut self,
+        len: u64,
+        total: u64,
+        shape: Shape,
+        io: &mut Io<'_>,
+        counters: &mut NetCounters,
+    ) {
+        let room = match self.held.front() {
+            // What fills all that there is was cut off, or might have been.
+            Some(_) if shape.merge => total.saturating_sub(1),
+            Some(first) => first.writable_len().min(shape.most()),
+            None => 0,
+        };
+        let is_long = len > HEADER_LEN + shape.longest_whole;
+        if len <= HEADER_LEN || len > room || is_long && !self.is_segmented(shape, io) {
+            counters.receive_dropped += 1;
+            return;
+        }
+        let (mut buffers, mut rest) = (0_u16, len);
+        for chain in &self.held {
+            if rest == 0 {
+                break;
+            }
+            rest -= rest.min(chain.writable_len());
+            buffers += 1;
+        }
+        if let Err(error) = self.write_header(buffers, shape, io) {
+            io.fail(self.queue, error);
+            return;
+        }
+        let mut rest = len;
+        for chain in self.held.drain(..usize::from(buffers)) {
+            let written = rest.min(chain.writable_len());
+            rest -= written;
+            self.bytes -= chain.writable_len();
+            io.push(
+                self.queue,
+                chain.id(),
+                u32::try_from(written).unwrap_or(u32::MAX),
+            );
+            self.spare.push(chain);
+        }
+        self.owed += usize::from(buffers);
+        self.unpublished += usize::from(buffers);
+        counters.received += 1;
+    }
+
+    /// Whether the header says that the frame is to be cut into segments.
+    fn is_segmented(&self, shape: Shape, io: &Io<'_>) -> bool {
+        let mut skip = GSO_TYPE;
+        let holds = self.into.iter().find(|segment| {
+            let here = skip < segment.len;
+            skip = if here { skip } else { skip - segment.len };
+            here
+        });
+        let mut gso_type = [0];
+        shape.has_header
+            && holds.is_some_and(|segment| {
+                io.ram()
+                    .read(segment.address.saturating_add(skip.into()), &mut gso_type)
+                    && gso_type != [0]
+                    && gso_type != [GSO_ECN]
+            })
+    }
+
+    fn write_header(&self, buffers: u16, shape: Shape, io: &Io<'_>) -> Result<(), QueueError> {
+        let Some(first) = self.held.front() else {
+            return Ok(());
+        };
+        let [low, high] = buffers.to_le_bytes();
+        if shape.has_header {
+            first.write(io.ram(), NUM_BUFFERS, &[low, high])
+        } else {
+            first.write(io.ram(), 0, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, low, high])
+        }
+    }
+
+    /// The error of a driver whose buffers are not RAM.
+    fn outside_of_ram(&self, io: &Io<'_>) -> Option<QueueError> {
+        let memory = io.ram().memory();
+        let wrong = self.into.iter().find(|segment| {
+            let len = usize::try_from(segment.len);
+            !len.is_ok_and(|len| memory.check_range(GuestAddress(segment.address), len))
+        });
+        wrong.map(|segment| QueueError::NotRam {
+            what: "a receive buffer",
+            address: segment.address,
+        })
+    }
+}

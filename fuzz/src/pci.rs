@@ -1,0 +1,196 @@
+//! PCI: two probes on a root bus, reached by memory and by ports.
+
+use trivisor_buses::{Slots, Wire};
+use trivisor_pci::testing::Probe;
+use trivisor_pci::{HostBridge, PciFunction, RootBus, Windows, ecam, ports};
+
+use crate::bus::{BusFuzzer, Space, World};
+
+const ECAM: u64 = 0xb000_0000;
+const PORT: u64 = 0xcf8;
+const WINDOWS: Windows = Windows {
+    io: 0x1000..0x1100,
+    memory32: 0xc000_0000..0xc100_0000,
+    memory64: 0x1_0000_0000..0x1_0100_0000,
+    irqs: [16, 17, 18, 19],
+};
+
+/// A bus with a bridge and two probes, which answer at [`WINDOWS`] from the start.
+#[expect(
+    clippy::expect_used,
+    reason = "a target that cannot be set up is wrong itself"
+)]
+fn fit(world: &World, slots: &mut Slots) -> RootBus {
+    let wires = [(); 4].map(|()| Wire::new(world.host.clone()));
+    let bus = RootBus::new(slots.ports(), slots.memory(), Some(wires));
+    let probe = || Probe::new(world.host.clone()).expect("it fits");
+    let bridge = bus.add("bridge", HostBridge::new()).expect("there is room");
+    slots.component("bridge", bridge);
+    let probes = [probe(), probe()].map(|probe| bus.add("probe", probe).expect("there is room"));
+    bus.assign(&WINDOWS).expect("the windows are large enough");
+    for probe in probes {
+        probe.with(|probe| probe.endpoint_mut().write_config(4, &[7]));
+        slots.component("probe", probe);
+    }
+    bus
+}
+
+/// Configuration space as memory, and base address registers in memory.
+pub mod pci_memory {
+    use super::*;
+
+    const REGISTERS: &[u64] = &[
+        // Device 1: command, status, base address registers, capabilities.
+        0x8004,
+        0x8006,
+        0x8010,
+        0x8014,
+        0x8018,
+        0x801c,
+        0x803c,
+        0x8044,
+        0x8048,
+        0x804e,
+        0x8050,
+        0x8054,
+        0x8058,
+        0x805c,
+        0x8060,
+        0x8066,
+        // Device 2.
+        0x1_0004,
+        0x1_0014,
+        0x1_0018,
+        0x1_001c,
+        0x1_0066,
+        // Device 1's memory: its bytes, a message, an interrupt, the table, the pending bits; then device 2's.
+        0x1000_0000,
+        0x1000_0100,
+        0x1000_0104,
+        0x1000_0800,
+        0x1000_0804,
+        0x1000_0808,
+        0x1000_080c,
+        0x1000_081c,
+        0x1000_0c00,
+        0x1000_1000,
+        0x1000_1100,
+        0x1000_1104,
+        0x1000_180c,
+        // Their 64-bit memory.
+        0x5000_0000,
+        0x5000_0100,
+        0x5000_4000,
+    ];
+
+    static FUZZER: BusFuzzer = BusFuzzer {
+        space: Space::Memory,
+        base: ECAM,
+        size: ecam::SIZE,
+        registers: REGISTERS,
+        fit: |world, slots| {
+            let bus = fit(world, slots);
+            slots.memory().attach("ecam", ECAM, ecam::SIZE, bus.ecam())
+        },
+    };
+
+    /// The entry point; its input is a list of operations.
+    ///
+    /// # Panics
+    /// As [`BusFuzzer::run`] does.
+    pub fn target(data: &[u8]) {
+        FUZZER.run(data);
+    }
+
+    /// Inputs that visit each register; of those here, one lets two registers meet, one holds messages back.
+    #[must_use]
+    pub fn seeds() -> Vec<Vec<u8>> {
+        let write = |at: u64, data: &[u8]| write_to(REGISTERS, at, data);
+        let met = [
+            write(0x8014, &0xd000_0000_u32.to_le_bytes()),
+            write(0x1_0014, &0xd000_0000_u32.to_le_bytes()),
+            vec![15, 1], // twin
+            write(0x8014, &0xc000_0000_u32.to_le_bytes()),
+            write(0x1000_0000, &[1, 2, 3, 4]),
+        ];
+        let held = [
+            write(0x8066, &[0, 0xc0]),
+            write(0x1000_0800, &0x55_fee0_1000_u64.to_le_bytes()),
+            write(0x1000_0808, &0x31_u64.to_le_bytes()),
+            write(0x1000_0100, &[0]),
+            write(0x1000_0104, &[1]),
+            vec![15, 1],
+            write(0x8066, &[0, 0x80]),
+            write(0x8066, &[0, 0]),
+        ];
+        let mut seeds = FUZZER.seeds();
+        seeds.extend([met.concat(), held.concat()]);
+        seeds
+    }
+}
+
+/// Configuration space by ports, and base address registers there.
+pub mod pci_ports {
+    use super::*;
+
+    const REGISTERS: &[u64] = &[
+        0,
+        4,
+        6, // CONFIG_ADDRESS, CONFIG_DATA
+        0x1000 - PORT,
+        0x1004 - PORT,
+        0x1010 - PORT,
+        0x1014 - PORT,
+    ];
+
+    static FUZZER: BusFuzzer = BusFuzzer {
+        space: Space::Ports,
+        base: PORT,
+        size: ports::PORTS as u64,
+        registers: REGISTERS,
+        fit: |world, slots| {
+            let chip = fit(world, slots).config_ports();
+            slots.pio("pci-config", 0xcf8, ports::PORTS, ports::WIDTHS, chip)?;
+            Ok(())
+        },
+    };
+
+    /// The entry point; its input is a list of operations.
+    ///
+    /// # Panics
+    /// As [`BusFuzzer::run`] does.
+    pub fn target(data: &[u8]) {
+        FUZZER.run(data);
+    }
+
+    /// Inputs that visit each register, and one that goes through the registers of configuration space.
+    #[must_use]
+    pub fn seeds() -> Vec<Vec<u8>> {
+        let write = |at: u64, data: &[u8]| write_to(REGISTERS, at, data);
+        let mut walk = Vec::new();
+        for register in [0x04, 0x10, 0x3c, 0x4c, 0x5c, 0x64] {
+            let address = 0x8000_0800_u32 | register;
+            walk.extend(write(0, &address.to_le_bytes()));
+            walk.extend(write(4, &[0x07, 0x10, 0x01, 0xc0]));
+            walk.extend(write(0x1000 - PORT, &[1]));
+            walk.extend(write(0x1004 - PORT, &[1]));
+            walk.extend([15, 1]); // twin
+        }
+        let mut seeds = FUZZER.seeds();
+        seeds.push(walk);
+        seeds
+    }
+}
+
+/// The operation that writes to one of the registers.
+#[expect(
+    clippy::expect_used,
+    reason = "a target that cannot be set up is wrong itself"
+)]
+fn write_to(registers: &[u64], at: u64, data: &[u8]) -> Vec<u8> {
+    let index = registers.iter().position(|register| *register == at);
+    let index = index.and_then(|index| u8::try_from(index).ok());
+    let index = index.expect("it is among the registers");
+    let width = u8::try_from(data.len().ilog2()).expect("at most 8 bytes");
+    [&[0, index, width], data].concat()
+}
