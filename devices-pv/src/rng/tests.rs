@@ -119,9 +119,9 @@ fn a_source_that_fails_gives_nothing() {
 fn a_buffer_without_room_breaks_the_queue() {
     for ring in Ring::ALL {
         let (mut rig, _left) = rig(ring);
-        rig.driver(QUEUE).add(&[b"what for"], &[]);
+        let id = rig.driver(QUEUE).add(&[b"what for"], &[]);
         rig.kick(QUEUE);
-        let (id, len, wanted) = (0, 0, 1);
+        let (len, wanted) = (0, 1);
         let error = QueueError::Short { id, len, wanted };
         assert_eq!(rig.broken(), Some((QUEUE, error)));
         rig.reset();
