@@ -279,7 +279,11 @@ impl Receiver {
             let written = rest.min(chain.writable_len());
             rest -= written;
             self.bytes -= chain.writable_len();
-            io.push(self.queue, chain.id(), u32::try_from(written).unwrap_or(u32::MAX));
+            io.push(
+                self.queue,
+                chain.id(),
+                u32::try_from(written).unwrap_or(u32::MAX),
+            );
             self.spare.push(chain);
         }
         self.owed += usize::from(buffers);
@@ -298,7 +302,8 @@ impl Receiver {
         let mut gso_type = [0];
         shape.has_header
             && holds.is_some_and(|segment| {
-                io.ram().read(segment.address.saturating_add(skip.into()), &mut gso_type)
+                io.ram()
+                    .read(segment.address.saturating_add(skip.into()), &mut gso_type)
                     && gso_type != [0]
                     && gso_type != [GSO_ECN]
             })

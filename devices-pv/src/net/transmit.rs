@@ -75,7 +75,11 @@ impl Transmitter {
         }
     }
 
-    fn send(&mut self, cable: Option<&mut (dyn Packets + 'static)>, counters: &mut NetCounters) -> Sent {
+    fn send(
+        &mut self,
+        cable: Option<&mut (dyn Packets + 'static)>,
+        counters: &mut NetCounters,
+    ) -> Sent {
         let len = self.chain.readable_len();
         let Some(cable) = cable.filter(|_| len > HEADER_LEN) else {
             counters.send_dropped += 1;

@@ -143,10 +143,7 @@ fn offloads_reach_the_cable() {
     ask(&mut rig, CONTROL, &[5, 0, 0x80, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(bench.cable().end().accepted, [both, checksum, none]);
     bench.cable().end().refuses_offloads = true;
-    assert_eq!(
-        ask(&mut rig, CONTROL, &[5, 0, 2, 0, 0, 0, 0, 0, 0, 0]),
-        1
-    );
+    assert_eq!(ask(&mut rig, CONTROL, &[5, 0, 2, 0, 0, 0, 0, 0, 0, 0]), 1);
     assert!(rig.device().counters().offload_errors > 0);
     bench.cable().end().refuses_offloads = false;
     rig.stop(None);

@@ -180,7 +180,11 @@ fn what_is_too_long_or_empty_is_lost_and_counted() {
             let mut rig = bench.rig(Ring::Split, merge);
             fill(&mut rig, RX, 2, 1526);
             // Merged, what fills all buffers is taken for cut off.
-            let room = if merge.mrg_rxbuf() { 2 * 1526 - 12 } else { 1515 };
+            let room = if merge.mrg_rxbuf() {
+                2 * 1526 - 12
+            } else {
+                1515
+            };
             for len in [0, room, 5000] {
                 bench.cable().offer(&frame(len, 0));
             }

@@ -255,5 +255,9 @@ fn a_wrong_state_is_refused_and_changes_nothing() {
     }
     assert_eq!(device.save(), before);
     assert!(bench.cable().end().accepted.is_empty());
-    assert!(device.restore(&SavedState::encode(state::KIND, 1, &right)).is_ok());
+    assert!(
+        device
+            .restore(&SavedState::encode(state::KIND, 1, &right))
+            .is_ok()
+    );
 }
