@@ -2,6 +2,7 @@
 
 mod backlog;
 pub mod console;
+pub mod disk;
 pub mod entropy;
 pub mod escape;
 pub mod image;
@@ -12,5 +13,7 @@ pub mod tail;
 pub mod terminal;
 pub mod vsock;
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

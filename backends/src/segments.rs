@@ -75,10 +75,6 @@ pub(crate) fn written(ram: &GuestRam, segments: &[Segment], mut bytes: usize) {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a usize has 64 bits, or 32"
-)]
 const fn length(segment: &Segment) -> usize {
     segment.len as usize
 }

@@ -74,6 +74,14 @@ pub struct PlugWith<F> {
     make: F,
 }
 
+impl<F> std::fmt::Debug for PlugWith<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PlugWith")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<F> PlugWith<F> {
     /// A device of this name, made by `make`.
     pub const fn new<D>(name: &'static str, make: F) -> Self

@@ -16,3 +16,6 @@ pub mod net;
 pub mod pmem;
 pub mod rng;
 pub mod vsock;
+
+#[cfg(test)]
+mod golden;

@@ -144,6 +144,7 @@ fn system_and_control<M: Machine>(cpu: &mut Cpu<'_, M>, i: &Instruction) -> Resu
         N::Rdpid => system::rdpid(cpu, i),
         N::Xgetbv => system::xgetbv(cpu),
         N::Xsetbv => system::xsetbv(cpu),
+        N::Rdsspd | N::Rdsspq => system::read_shadow_stack(cpu),
         N::Rdfsbase | N::Rdgsbase => system::read_base(cpu, i),
         N::Wrfsbase | N::Wrgsbase => system::write_base(cpu, i),
         N::Monitor => system::monitor(cpu, i),
@@ -180,6 +181,7 @@ fn state<M: Machine>(cpu: &mut Cpu<'_, M>, i: &Instruction) -> Result<(), Fault>
         | N::Fldenv
         | N::Fnsave
         | N::Frstor => x87::execute(cpu, i),
+        _ if x87::arithmetic::has(i) => x87::arithmetic::execute(cpu, i),
         N::Fxsave | N::Fxsave64 => fxsave::fxsave(cpu, i),
         N::Fxrstor | N::Fxrstor64 => fxsave::fxrstor(cpu, i),
         N::Fld | N::Fild | N::Fst | N::Fstp | N::Fist | N::Fistp | N::Fisttp => {

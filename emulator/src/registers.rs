@@ -32,6 +32,8 @@ pub mod cr4 {
     pub const OSXSAVE: u64 = 1 << 18;
     /// Supervisor-mode access prevention.
     pub const SMAP: u64 = 1 << 21;
+    /// Control-flow enforcement: shadow stacks may be on.
+    pub const CET: u64 = 1 << 23;
 }
 
 /// EFER bits (Intel SDM volume 3, 2.2.1).

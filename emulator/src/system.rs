@@ -47,6 +47,14 @@ pub(crate) fn rdtsc<M: Machine>(cpu: &mut Cpu<'_, M>, i: &Instruction) -> Result
     Ok(())
 }
 
+/// RDSSP: without shadow stacks a hint without effect; who looks for them finds its register as it was.
+pub(crate) fn read_shadow_stack<M: Machine>(cpu: &mut Cpu<'_, M>) -> Result<(), Fault> {
+    if cpu.system.cr4 & cr4::CET != 0 {
+        return Err(Fault::Unsupported);
+    }
+    Ok(())
+}
+
 /// RDPID.
 pub(crate) fn rdpid<M: Machine>(cpu: &mut Cpu<'_, M>, i: &Instruction) -> Result<(), Fault> {
     let aux = cpu.machine.msr(MSR_TSC_AUX)?;

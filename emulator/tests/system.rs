@@ -53,6 +53,21 @@ fn an_instruction_ends_the_resume_flag() {
 }
 
 #[test]
+fn the_shadow_stack_pointer_is_read_only_where_there_is_none() {
+    // rdsspq rsi, as Xen asks whether it has one.
+    let mut rdssp = machine(&[0xf3, 0x48, 0x0f, 0x1e, 0xce]);
+    rdssp.registers.general.gpr[6] = 1;
+    done(&mut rdssp);
+    assert_eq!(rdssp.registers.general.gpr[6], 1);
+    let mut with_one = machine(&[0xf3, 0x48, 0x0f, 0x1e, 0xce]);
+    with_one.registers.system.cr4 |= cr4::CET;
+    assert!(matches!(
+        step(&mut with_one),
+        Err(EmulateError::Unsupported { .. })
+    ));
+}
+
+#[test]
 fn time_stamps() {
     let tsc = (0x10, 0x1234_5678_9abc_def0);
     let aux = (0xc000_0103, 0xffff_ffff_0000_0007);
@@ -214,4 +229,23 @@ fn x87_sse_and_avx_can_be_off() {
     let mut old = machine(AVX);
     old.xcr0 = 3;
     faults(old, 6, None);
+}
+
+/// The least normal number times one less 2^-64, which random operands do not meet.
+#[test]
+fn a_product_can_be_rounded_up_to_a_normal_number() {
+    const ST0: usize = 32;
+    let mut fmul = machine(&[0xd8, 0xc9]);
+    let area = fmul.vectors.as_mut_bytes();
+    area[..2].copy_from_slice(&0x37f_u16.to_le_bytes());
+    area[4] = 0xff; // all registers in use
+    area[512] = 1; // and not in their initial state
+    area[ST0..ST0 + 10].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0x80, 1, 0]);
+    area[ST0 + 16..ST0 + 26]
+        .copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0x3f]);
+    done(&mut fmul);
+    let area = fmul.vectors.as_bytes();
+    assert_eq!(area[ST0..ST0 + 10], [0, 0, 0, 0, 0, 0, 0, 0x80, 1, 0]);
+    // UE, PE and C1: without a lowest exponent it would have kept its 64 ones.
+    assert_eq!(area[2..4], [0x30, 0x02]);
 }

@@ -1,7 +1,5 @@
 //! PCI: two probes on a root bus, reached by memory and by ports.
 
-use std::sync::Arc;
-
 use trivisor_buses::{Slots, Wire};
 use trivisor_pci::testing::Probe;
 use trivisor_pci::{HostBridge, PciFunction, RootBus, Windows, ecam, ports};
@@ -18,6 +16,10 @@ const WINDOWS: Windows = Windows {
 };
 
 /// A bus with a bridge and two probes, which answer at [`WINDOWS`] from the start.
+#[expect(
+    clippy::expect_used,
+    reason = "a target that cannot be set up is wrong itself"
+)]
 fn fit(world: &World, slots: &mut Slots) -> RootBus {
     let wires = [(); 4].map(|()| Wire::new(world.host.clone()));
     let bus = RootBus::new(slots.ports(), slots.memory(), Some(wires));
@@ -103,7 +105,7 @@ pub mod pci_memory {
     /// Inputs that visit each register; of those here, one lets two registers meet, one holds messages back.
     #[must_use]
     pub fn seeds() -> Vec<Vec<u8>> {
-        let write = |at: u64, data: &[u8]| super::write(REGISTERS, at, data);
+        let write = |at: u64, data: &[u8]| write_to(REGISTERS, at, data);
         let met = [
             write(0x8014, &0xd000_0000_u32.to_le_bytes()),
             write(0x1_0014, &0xd000_0000_u32.to_le_bytes()),
@@ -164,7 +166,7 @@ pub mod pci_ports {
     /// Inputs that visit each register, and one that goes through the registers of configuration space.
     #[must_use]
     pub fn seeds() -> Vec<Vec<u8>> {
-        let write = |at: u64, data: &[u8]| super::write(REGISTERS, at, data);
+        let write = |at: u64, data: &[u8]| write_to(REGISTERS, at, data);
         let mut walk = Vec::new();
         for register in [0x04, 0x10, 0x3c, 0x4c, 0x5c, 0x64] {
             let address = 0x8000_0800_u32 | register;
@@ -181,7 +183,11 @@ pub mod pci_ports {
 }
 
 /// The operation that writes to one of the registers.
-fn write(registers: &[u64], at: u64, data: &[u8]) -> Vec<u8> {
+#[expect(
+    clippy::expect_used,
+    reason = "a target that cannot be set up is wrong itself"
+)]
+fn write_to(registers: &[u64], at: u64, data: &[u8]) -> Vec<u8> {
     let index = registers.iter().position(|register| *register == at);
     let index = index.and_then(|index| u8::try_from(index).ok());
     let index = index.expect("it is among the registers");

@@ -4,6 +4,7 @@
 //!
 //! | address | size | what |
 //! |---|---|---|
+//! | 0x400 | 256 bytes | BIOS data area, for multiboot images: two of its words |
 //! | 0x500 | 4 KiB less | GDT |
 //! | 0x6000 | 4 KiB | PVH start info, module list, memory map |
 //! | 0x7000 | 4 KiB | zero page (boot_params) |
@@ -16,6 +17,8 @@
 //! | 0xa0000 | 384 KiB | legacy video and firmware: reserved; ACPI and SMBIOS tables from 0xe0000 on |
 //! | 0x100000 | | the kernel, or where it wants to be |
 
+/// BIOS data area.
+pub const BDA: u64 = 0x400;
 /// Global descriptor table.
 pub const GDT: u64 = 0x500;
 /// PVH start info.

@@ -126,12 +126,30 @@ pub(crate) fn write_info<M: GuestMemory>(memory: &M, info: &[u8]) -> Result<(), 
     })
 }
 
+/// The words of the BIOS data area that say where low memory ends. Such images come from the world of the BIOS, and
+/// some believe it more than the memory map: Xen puts its trampoline below the smaller of what the two say.
+fn write_bios_data<M: GuestMemory>(memory: &M, guest: &Guest<'_>) -> Result<(), LoadError> {
+    const EBDA_SEGMENT: u64 = layout::BDA + 0xe;
+    const BASE_MEMORY: u64 = layout::BDA + 0x13;
+    let (kib, _) = memory_bounds(guest);
+    // It takes the rest of the 640 KiB; without a rest there is none.
+    let segment = if kib < 640 { kib << 6 } else { 0 };
+    for (address, value) in [(EBDA_SEGMENT, segment), (BASE_MEMORY, kib)] {
+        let [low, high, ..] = value.to_le_bytes();
+        let written = memory.write_slice(&[low, high], GuestAddress(address));
+        written.map_err(|source| LoadError::structure("BIOS data area", address, source))?;
+    }
+    Ok(())
+}
+
 /// The registers in which an image starts: the boot loader's magic in EAX, the information in EBX.
 pub(crate) fn state<M: GuestMemory>(
     memory: &M,
+    guest: &Guest<'_>,
     entry: u64,
     magic: u32,
 ) -> Result<BootState, LoadError> {
+    write_bios_data(memory, guest)?;
     Ok(BootState {
         rax: magic.into(),
         rbx: layout::MULTIBOOT_INFO,

@@ -132,7 +132,7 @@ pub(crate) fn load<M: GuestMemory>(
         .transpose()?;
     let cmdline = cmdline::write(memory, guest.cmdline, u64::MAX)?;
     multiboot::write_info(memory, &information(guest, initrd, cmdline)?)?;
-    multiboot::state(memory, entry, LOADER_MAGIC)
+    multiboot::state(memory, guest, entry, LOADER_MAGIC)
 }
 
 /// Modules are always page-aligned and memory information is always given; nothing else can be demanded.

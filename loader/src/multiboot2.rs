@@ -282,7 +282,7 @@ pub(crate) fn load<M: GuestMemory>(
         .transpose()?;
     let load_base = header.relocatable.then_some(room.start());
     multiboot::write_info(memory, &information(memory, guest, initrd, load_base)?)?;
-    multiboot::state(memory, entry, LOADER_MAGIC)
+    multiboot::state(memory, guest, entry, LOADER_MAGIC)
 }
 
 /// The information: its total size, a reserved word, and tags.

@@ -44,7 +44,7 @@ impl<'a> Room<'a> {
         };
         let structures = (
             "the loader's structures",
-            layout::GDT,
+            layout::BDA,
             layout::CMDLINE + layout::CMDLINE_SIZE,
         );
         let parts = self

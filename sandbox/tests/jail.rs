@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 use libc::{c_long, syscall};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use trivisor_sandbox::process::{ExitStatus, close_all_but, fork, harden};
-use trivisor_sandbox::seccomp::{Filter, Role};
+use trivisor_sandbox::seccomp::{Devices, Filter, Role};
 
 const BOTH: [Role; 2] = [Role::Vcpu, Role::Io];
 
@@ -56,7 +56,10 @@ fn main() {
 fn ends(role: Role, work: impl FnOnce()) -> ExitStatus {
     let mut child = fork(|| {
         harden().unwrap();
-        Filter::for_role(role).unwrap().install().unwrap();
+        Filter::for_role(role, Devices::Basic)
+            .unwrap()
+            .install()
+            .unwrap();
         work();
         0
     })
@@ -246,7 +249,7 @@ fn other_calling_conventions_are_denied() {
 
 fn a_jail_is_for_ever() {
     for role in BOTH {
-        let filter = Filter::for_role(Role::Io).unwrap();
+        let filter = Filter::for_role(Role::Io, Devices::Basic).unwrap();
         assert_eq!(ends(role, || drop(filter.install())), KILLED);
     }
 }
@@ -273,7 +276,7 @@ fn vcpu_threads_live() {
     const THREADS: usize = 64;
     let mut child = fork(|| {
         harden().unwrap();
-        let vcpu = Filter::for_role(Role::Vcpu).unwrap();
+        let vcpu = Filter::for_role(Role::Vcpu, Devices::Basic).unwrap();
         let (read, mut write) = pipe_files();
         let file = File::open("/dev/null").unwrap();
         let (barrier, (sender, received)) = (Arc::new(Barrier::new(THREADS + 1)), mpsc::channel());
@@ -298,7 +301,10 @@ fn vcpu_threads_live() {
                     .unwrap()
             })
             .collect();
-        Filter::for_role(Role::Io).unwrap().install().unwrap();
+        Filter::for_role(Role::Io, Devices::Basic)
+            .unwrap()
+            .install()
+            .unwrap();
         barrier.wait();
         let mut found: Vec<usize> = received.iter().take(THREADS).collect();
         threads
@@ -357,7 +363,10 @@ fn last_words(work: impl FnOnce()) -> (ExitStatus, String) {
         rustix::stdio::dup2_stderr(&write).unwrap();
         close_all_but(&[rustix::stdio::stderr().as_fd()]).unwrap();
         harden().unwrap();
-        Filter::for_role(Role::Vcpu).unwrap().install().unwrap();
+        Filter::for_role(Role::Vcpu, Devices::Basic)
+            .unwrap()
+            .install()
+            .unwrap();
         work();
         0
     })

@@ -43,3 +43,33 @@ pub fn linux_bzimage() -> PathBuf {
 pub fn initramfs() -> PathBuf {
     path("TRIVISOR_TEST_INITRAMFS")
 }
+
+/// Debian's kernel for clouds, a bzImage.
+#[must_use]
+pub fn debian_kernel() -> PathBuf {
+    path("TRIVISOR_TEST_DEBIAN_KERNEL")
+}
+
+/// Xen: an ELF image with headers of multiboot 1 and 2.
+#[must_use]
+pub fn xen() -> PathBuf {
+    path("TRIVISOR_TEST_XEN")
+}
+
+/// Xen as a guest of Xen: a 32-bit ELF image with a PVH note.
+#[must_use]
+pub fn xen_shim() -> PathBuf {
+    path("TRIVISOR_TEST_XEN_SHIM")
+}
+
+/// GRUB Invaders: an image of multiboot 1, with address fields.
+#[must_use]
+pub fn invaders() -> PathBuf {
+    path("TRIVISOR_TEST_INVADERS")
+}
+
+/// Memtest86+: a bzImage without a payload.
+#[must_use]
+pub fn memtest() -> PathBuf {
+    path("TRIVISOR_TEST_MEMTEST")
+}

@@ -4,7 +4,10 @@
 mod guests;
 mod session;
 
-pub use guests::{bare_metal, initramfs, linux_bzimage, linux_vmlinux, trivisor};
+pub use guests::{
+    bare_metal, debian_kernel, initramfs, invaders, linux_bzimage, linux_vmlinux, memtest,
+    trivisor, xen, xen_shim,
+};
 pub use session::{Ended, Session};
 
 /// Tells whether tests that need /dev/kvm are to run. They do, and fail where it is missing, unless the
@@ -16,4 +19,14 @@ pub fn kvm_wanted(test: &str) -> bool {
         eprintln!("skipped without /dev/kvm: {test}");
     }
     wanted
+}
+
+/// Tells whether a test that takes long is to run: it also needs /dev/kvm. One that is left out says so.
+#[must_use]
+pub fn slow_wanted(test: &str) -> bool {
+    let wanted = std::env::var_os("TRIVISOR_SLOW").is_some();
+    if !wanted {
+        eprintln!("skipped without --slow: {test}");
+    }
+    wanted && kvm_wanted(test)
 }

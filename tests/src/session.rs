@@ -99,7 +99,15 @@ impl Session {
     /// # Panics
     /// When the process ends or ten minutes pass without it.
     pub fn expect(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        self.expect_within(text, PATIENCE)
+    }
+
+    /// As [`expect`](Self::expect), with another patience.
+    ///
+    /// # Panics
+    /// When the process ends or this time passes without it.
+    pub fn expect_within(&mut self, text: &str, patience: Duration) -> String {
+        let deadline = Instant::now() + patience;
         loop {
             let fresh = &self.seen[self.used..];
             if let Some(at) = fresh.find(text) {

@@ -22,6 +22,17 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// What users call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            #[cfg(feature = "basic")]
+            Self::Basic => "basic",
+            #[cfg(feature = "pv")]
+            Self::Pv => "pv",
+        }
+    }
+
     /// What its board asks of a Linux: where the console is, and a panic or reset that ends the machine.
     #[must_use]
     pub const fn cmdline(self) -> &'static str {

@@ -352,12 +352,16 @@ impl Machine {
         self.fitted.consoles.first().cloned()
     }
 
-    /// What the board's chips wait for on the host: for the thread that serves them, once.
+    /// What the board's chips wait for on the host: for the thread that serves them, once. `None`: nothing.
     ///
     /// # Errors
     /// When the host refuses to watch it.
-    pub fn events(&mut self) -> io::Result<EventLoop> {
-        EventLoop::new(std::mem::take(&mut self.fitted.sources))
+    pub fn events(&mut self) -> io::Result<Option<EventLoop>> {
+        let sources = std::mem::take(&mut self.fitted.sources);
+        if sources.is_empty() {
+            return Ok(None);
+        }
+        EventLoop::new(sources).map(Some)
     }
 
     /// What happened so far.

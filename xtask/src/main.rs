@@ -31,7 +31,7 @@ cargo xtask CHORE
   build                                   builds the VMM for release, linked statically; prints its path
   demo                                    builds the VMM, boots the bundled guest, prints what it cost
   test [--no-kvm] [--slow] [--shard K/N]  everything that CI checks
-  guests                                  makes the test guests only
+  guests [--slow]                         makes the test guests only; with --slow, fetches the foreign ones too
   bench start [--rounds N] [--output FILE]
                                           start-up against other VMMs; writes docs/benchmarks.md
   bench exits                             what the buses add to an exit
@@ -65,9 +65,14 @@ fn run(mut arguments: Arguments) -> Result<()> {
         }
         Some("test") => test::run(test::Options::parse(arguments)?),
         Some("guests") => {
+            let slow = arguments.flag("--slow");
             arguments.end()?;
             setup::run()?;
-            guests::make().map(|guests| println!("{guests}"))
+            println!("{}", guests::make()?);
+            if slow {
+                print!("{}", guests::download_foreign()?);
+            }
+            Ok(())
         }
         Some("bench") => bench::run(arguments),
         Some("fuzz") => fuzz::run(fuzz::Options::parse(arguments)?),

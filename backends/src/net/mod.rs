@@ -9,9 +9,6 @@ pub mod passt;
 mod stream;
 mod tap;
 
-#[cfg(test)]
-mod testing;
-
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -42,6 +39,15 @@ pub fn socket(socket: OwnedFd, ram: GuestRam) -> io::Result<(Box<dyn Packets>, O
         Box::new(DatagramSocket::new(socket, ram)?)
     };
     Ok((packets, watched))
+}
+
+/// A cable to the host's kernel, for a queue of a tap. The second descriptor is for the event loop.
+///
+/// # Errors
+/// The descriptor is none of a tap, or the host refuses.
+pub fn tap(queue: OwnedFd, ram: GuestRam) -> io::Result<(Box<dyn Packets>, OwnedFd)> {
+    let watched = queue.try_clone()?;
+    Ok((Box::new(Tap::new(queue, ram)?), watched))
 }
 
 /// Bytes of a frame that is to be sent, if it is none too long.

@@ -1,5 +1,8 @@
 //! System calls that have no safe wrapper: all unsafe code of this crate.
 
+pub(crate) mod buffers;
 pub(crate) mod inherit;
+pub(crate) mod ring;
+pub(crate) mod step;
 pub(crate) mod tun;
 pub(crate) mod vectored;

@@ -15,7 +15,7 @@ use super::listener::stream_socket;
 pub struct Answer {
     /// The wish.
     pub wish: u64,
-    /// The program's socket, connected; non-blocking or not.
+    /// The program's socket, connected and non-blocking.
     pub socket: io::Result<OwnedFd>,
 }
 

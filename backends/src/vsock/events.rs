@@ -85,17 +85,16 @@ impl Host {
 
     /// What became of the guest's wishes.
     pub(super) fn take_answers(&mut self) {
-        // No more answers than wishes, so this ends; an answer to none is dropped.
         for _ in 0..MAX_STREAMS {
             let Some(answer) = self.connector.answer() else {
                 return;
             };
             let wish = answer.wish;
             if !matches!(self.streams.get(&wish), Some(None)) {
+                // It was given up, and the program sees its end.
                 continue;
             }
             let stream = answer.socket.and_then(|socket| {
-                rustix::io::ioctl_fionbio(&socket, true)?;
                 self.watch(&socket, wish, both_directions())?;
                 Ok(Stream::new(socket, Stage::Open))
             });
@@ -107,6 +106,11 @@ impl Host {
                 StreamEvent::Gone(StreamId(wish))
             };
             self.events.push_back(event);
+        }
+        // A fair share is done. If there are more answers, the set says it again.
+        if let Some(descriptor) = self.connector.descriptor() {
+            let data = epoll::EventData::new_u64(CONNECTOR);
+            let _cannot_fail = epoll::modify(&self.epoll, descriptor, data, readable());
         }
     }
 

@@ -11,17 +11,17 @@ pub(crate) const INDEFINITE: Extended = Extended {
     mantissa: 3 << 62,
 };
 
-const EXPONENT_MAX: u16 = 0x7fff;
-const BIAS: i32 = 0x3fff;
-const INTEGER_BIT: u64 = 1 << 63;
-const QUIET_BIT: u64 = 1 << 62;
+pub(super) const EXPONENT_MAX: u16 = 0x7fff;
+pub(super) const BIAS: i32 = 0x3fff;
+pub(super) const INTEGER_BIT: u64 = 1 << 63;
+pub(super) const QUIET_BIT: u64 = 1 << 62;
 
 /// An 80-bit number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extended {
-    sign: bool,
-    exponent: u16,
-    mantissa: u64,
+    pub(super) sign: bool,
+    pub(super) exponent: u16,
+    pub(super) mantissa: u64,
 }
 
 /// A memory format: precision in bits with the leading one, and width of the exponent.
@@ -62,7 +62,7 @@ impl Rounding {
     }
 
     /// True if a magnitude with this remainder becomes greater.
-    const fn away(self, sign: bool, kept: u128, rest: u128, half: u128) -> bool {
+    pub(super) const fn away(self, sign: bool, kept: u128, rest: u128, half: u128) -> bool {
         match self {
             Self::Nearest => rest > half || rest == half && kept & 1 != 0,
             Self::Down => sign && rest != 0,
@@ -123,7 +123,7 @@ fn round(magnitude: u64, shift: u32, sign: bool, rounding: Rounding) -> (u128, b
     (kept + u128::from(grows), rest != 0, grows)
 }
 
-fn low(value: u128) -> u64 {
+pub(super) fn low(value: u128) -> u64 {
     (value & 0xffff_ffff_ffff_ffff) as u64
 }
 
@@ -147,7 +147,7 @@ impl Extended {
     }
 
     /// A number of which the true exponent is that of its highest bit.
-    fn normal(sign: bool, exponent: i32, mantissa: u64) -> Self {
+    pub(super) fn normal(sign: bool, exponent: i32, mantissa: u64) -> Self {
         let exponent = u16::try_from(exponent + BIAS).unwrap_or(0);
         Self {
             sign,
@@ -212,12 +212,12 @@ impl Extended {
     }
 
     /// True for encodings that no longer stand for a number.
-    const fn is_unsupported(self) -> bool {
+    pub(super) const fn is_unsupported(self) -> bool {
         self.exponent != 0 && self.mantissa & INTEGER_BIT == 0
     }
 
     /// True exponent of the highest bit, and the mantissa with that bit at the top. Zero stays zero.
-    const fn normalized(self) -> (i32, u64) {
+    pub(super) const fn normalized(self) -> (i32, u64) {
         let zeros = self.mantissa.leading_zeros();
         let exponent = if self.exponent == 0 {
             1

@@ -1,10 +1,13 @@
 //! x87 control: the control, status and tag words, the environment, the whole register stack.
 //!
-//! Loads and stores are in [`transfer`]; arithmetic is not here. Code and data selectors are stored as zero, as CPUs do that have deprecated them
+//! Loads and stores are in [`transfer`], arithmetic is in [`arithmetic`]. Code and data selectors are stored as zero, as CPUs do that have deprecated them
 //! (CPUID leaf 7, EBX bit 13).
 //!
 //! Source: Intel SDM volume 1, 8.1; volume 2, the pages of the instructions.
 
+pub(crate) mod arithmetic;
+mod compute;
+mod exact;
 pub(crate) mod extended;
 pub(crate) mod transfer;
 
@@ -23,6 +26,8 @@ mod status {
     pub(super) const IE: u16 = 1 << 0;
     /// Denormal operand.
     pub(super) const DE: u16 = 1 << 1;
+    /// Division by zero.
+    pub(super) const ZE: u16 = 1 << 2;
     /// Overflow.
     pub(super) const OE: u16 = 1 << 3;
     /// Underflow.
@@ -33,6 +38,12 @@ mod status {
     pub(super) const SF: u16 = 1 << 6;
     /// Rounded up, or the stack overflowed.
     pub(super) const C1: u16 = 1 << 9;
+    /// Less.
+    pub(super) const C0: u16 = 1 << 8;
+    /// With the other two: does not compare.
+    pub(super) const C2: u16 = 1 << 10;
+    /// Equal.
+    pub(super) const C3: u16 = 1 << 14;
 }
 
 const EXCEPTIONS: u16 = 0x3f;

@@ -87,7 +87,7 @@ fn size(kind: Kind) -> usize {
     }
 }
 
-fn top(area: &XsaveArea) -> u16 {
+pub(super) fn top(area: &XsaveArea) -> u16 {
     area.fsw() >> 11 & 7
 }
 
@@ -113,10 +113,11 @@ fn load<M: Machine>(cpu: &mut Cpu<'_, M>, i: &Instruction, kind: Kind) -> Result
 }
 
 /// Pushes unless an invalid operation that is not masked forbids it; a denormal does not.
-fn push(area: &mut XsaveArea, value: Extended, raised: u16) {
+pub(super) fn push(area: &mut XsaveArea, value: Extended, raised: u16) {
     let new = (top(area) + 7) & 7;
     let overflows = area.ftw() >> new & 1 != 0;
-    let (value, raised) = if overflows {
+    // Where the value would have come from an empty register, that is the fault.
+    let (value, raised) = if overflows && raised & status::SF == 0 {
         (INDEFINITE, status::IE | status::SF | status::C1)
     } else {
         (value, raised)

@@ -46,7 +46,7 @@ pub(crate) fn host_has(code: Code) -> bool {
         F::MMX | F::SSE | F::SSE2 | F::FXSR | F::CX8 | F::CLFSH | F::MULTIBYTENOP | F::PAUSE => {
             true
         }
-        F::PREFETCHW | F::PREFETCHWT1 | F::CET_IBT => true,
+        F::PREFETCHW | F::PREFETCHWT1 | F::CET_IBT | F::CET_SS => true,
         other => panic!("{code:?}: how is {other:?} looked for?"),
     })
 }

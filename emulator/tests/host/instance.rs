@@ -176,6 +176,8 @@ fn operand(
         K::dx => Register::DX,
         K::eax => Register::EAX,
         K::rax => Register::RAX,
+        K::st0 => Register::ST0,
+        K::sti_opcode => Register::ST0 + index(8, random),
         K::r32_reg_mem | K::r64_reg_mem | K::r16_reg_mem => return None,
         _ => return immediate_or_implied(instruction, n, kind, base, bitness, random, pinned),
     };

@@ -253,22 +253,24 @@ fn prepare_state(i: &iced_x86::Instruction, context: &mut Context, random: &mut 
     }
 }
 
-/// Any masks and rounding; numbers near those that memory formats can hold.
+/// Any masks, precision and rounding; numbers near those that the formats can hold.
 fn prepare_x87(context: &mut Context, random: &mut Random) {
     let masks = if random.coin() {
         0x3f
     } else {
         random.next() & 0x3f
     };
-    let control = 0x340 | masks | (random.next() & 3) << 10;
+    let precision = random.pick(&[0, 2, 3]) << 8;
+    let control = 0x40 | precision | masks | (random.next() & 3) << 10;
     context.vectors[..2].copy_from_slice(&control.to_le_bytes()[..2]);
     context.vectors[4] |= if random.below(8) == 0 {
         0
     } else {
         1 << (context.vectors[3] >> 3 & 7)
     };
-    let exponents: [u64; 9] = [
-        0x3fff, 0x401e, 0x403d, 0x407e, 0x3f81, 0x3f6a, 0x43fe, 0x3c01, 0x3bcd,
+    let exponents: [u64; 13] = [
+        0x3fff, 0x401e, 0x403d, 0x407e, 0x3f81, 0x3f6a, 0x43fe, 0x3c01, 0x3bcd, 0x7ffc, 0x5fff,
+        0x1fff, 0x0002,
     ];
     for register in 0..8 {
         let near = random.pick(&exponents) + random.next() % 5 - 2;
@@ -280,9 +282,21 @@ fn prepare_x87(context: &mut Context, random: &mut Random) {
             place[8..].copy_from_slice(&(exponent | sign).to_le_bytes()[..2]);
             place[7] |= 0x80;
         }
-        if random.coin() {
+        match random.below(16) {
             // Halfway cases.
-            place[..4].fill(0);
+            0..=5 => place[..4].fill(0),
+            6 => place[..8].fill(0xff),
+            7 => place[..8].copy_from_slice(&(1_u64 << 63).to_le_bytes()),
+            // Zero, or an infinity.
+            8 => place.fill(0),
+            9 => place.copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x7f]),
+            // Two that differ in nothing but the sign.
+            10 if register > 0 => {
+                let start = 32 + 16 * (register - 1);
+                context.vectors.copy_within(start..start + 10, start + 16);
+                context.vectors[start + 25] ^= 0x80;
+            }
+            _ => {}
         }
     }
 }

@@ -41,11 +41,14 @@ pub(crate) fn undefined(i: &Instruction, before: &Context) -> u64 {
                 _ => AF | OF,
             }
         }
+        // With an unmasked exception Intel's CPUs leave them, AMD's do not.
+        N::Fcomi | N::Fcomip | N::Fucomi | N::Fucomip if before.vectors[0] & 3 != 3 => ARITHMETIC,
         _ => 0,
     }
 }
 
-/// True if the result itself is undefined: a 16-bit double shift by more than 16, a BSWAP of 16 bits, a scan of zero.
+/// True if the result itself is undefined: a 16-bit double shift by more than 16, a BSWAP of 16 bits, a scan of zero, an
+/// x87 comparison that raised an error.
 pub(crate) fn undefined_result(i: &Instruction, before: &Context, after: &Context) -> bool {
     match i.mnemonic() {
         N::Shld | N::Shrd => {
@@ -54,6 +57,15 @@ pub(crate) fn undefined_result(i: &Instruction, before: &Context, after: &Contex
         }
         N::Bswap => i.op0_register().is_gpr16(),
         N::Bsf | N::Bsr => after.rflags & ZF != 0,
+        // With an unmasked exception Intel's CPUs leave the condition codes, AMD's do not.
+        N::Fcom
+        | N::Fcomp
+        | N::Fcompp
+        | N::Ficom
+        | N::Ficomp
+        | N::Fucom
+        | N::Fucomp
+        | N::Fucompp => after.vectors[2] & 0x80 != 0,
         _ => false,
     }
 }

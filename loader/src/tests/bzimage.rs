@@ -117,7 +117,7 @@ fn impossible_headers_are_refused_by_field() {
          248: ffffffff01000000 -> bzImage payload: 1 bytes at offset 0x1000003ff are behind the end of the file, 0x1400
          258: 0000000001000000 -> bzImage protected-mode part: 0x100000 bytes at 0x100000000 do not lie in the guest's memory
          258: ffffffffffffffff -> bzImage protected-mode part: 0x100000 bytes at 0xffffffffffffffff do not lie in the guest's memory
-         258: 0080000000000000 -> bzImage protected-mode part at 0x8000..0x108000 overlaps the loader's structures at 0x500..0x30000
+         258: 0080000000000000 -> bzImage protected-mode part at 0x8000..0x108000 overlaps the loader's structures at 0x400..0x30000
          260: 00000001 -> bzImage protected-mode part: 0x1000000 bytes at 0x400000 do not lie in the guest's memory
          1fe: 0000 -> no kernel format: the file begins with 0x00000000, and is no ELF, bzImage or multiboot image
          202: 00 -> no kernel format: the file begins with 0x00000000, and is no ELF, bzImage or multiboot image",

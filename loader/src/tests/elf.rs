@@ -52,8 +52,8 @@ fn impossible_headers_are_refused_by_field() {
          58: 00f0ffffffffffff -> ELF: p_paddr is 0xfffffffffffff000, at the end of the address space
          58: 00f00d0000000000 -> ELF segment: 0x1000 bytes at 0xdf000 do not lie in the guest's memory
          58: 01f00d0000000000 -> ELF segment at 0xdf001..0xe0001 overlaps reserved memory at 0xe0000..0x100000
-         58: 0000000000000000 -> ELF segment at 0x0..0x1000 overlaps the loader's structures at 0x500..0x30000
-         58: 01f0020000000000 -> ELF segment at 0x2f001..0x30001 overlaps the loader's structures at 0x500..0x30000
+         58: 0000000000000000 -> ELF segment at 0x0..0x1000 overlaps the loader's structures at 0x400..0x30000
+         58: 01f0020000000000 -> ELF segment at 0x2f001..0x30001 overlaps the loader's structures at 0x400..0x30000
          58: 01f01f0000000000 -> ELF segment at 0x200000..0x20000d overlaps ELF segment at 0x1ff001..0x200001
          60: 0110000000000000 -> ELF: p_filesz is 0x1001, more than p_memsz
          68: ffffffffffffffff -> ELF: p_paddr is 0x100000, at the end of the address space

@@ -113,7 +113,7 @@ fn every_error_has_its_mistake() {
         ),
         (
             error(&low.build()),
-            "ELF segment at 0x7000..0x8000 overlaps the loader's structures at 0x500..0x30000",
+            "ELF segment at 0x7000..0x8000 overlaps the loader's structures at 0x400..0x30000",
         ),
         (
             try_load(&kernel, Some(&vec![1; 14 << 20]), |_| ())

@@ -86,6 +86,24 @@ fn a_virtual_entry_is_translated() {
     );
 }
 
+/// Xen believes these words more than the information.
+#[test]
+fn the_bios_data_area_says_where_low_memory_ends() {
+    let loaded = check_load(&elf(), None);
+    assert_eq!(loaded.bytes(0x40e, 2), 0x9fc0_u16.to_le_bytes());
+    assert_eq!(loaded.bytes(0x413, 2), 639_u16.to_le_bytes());
+    let whole = try_load(&elf(), None, |guest| {
+        guest.regions = &[MemoryRegion {
+            start: 0,
+            size: 16 * MIB,
+            kind: MemoryKind::Ram,
+        }];
+    });
+    let whole = whole.unwrap();
+    assert_eq!(whole.bytes(0x40e, 2), [0, 0]);
+    assert_eq!(whole.bytes(0x413, 2), 640_u16.to_le_bytes());
+}
+
 #[test]
 fn information_tells_of_memory_cmdline_and_loader() {
     let loaded = check_load(&elf(), None);
@@ -231,7 +249,7 @@ fn impossible_address_fields_are_refused() {
     low[64 + 12..64 + 32].copy_from_slice(&words(&[0x1_0040, 0x1_0000, 0, 0, 0x1_0060]));
     assert_eq!(
         refusal(&low, BootProtocol::Auto),
-        "multiboot image at 0x10000..0x10064 overlaps the loader's structures at 0x500..0x30000"
+        "multiboot image at 0x10000..0x10064 overlaps the loader's structures at 0x400..0x30000"
     );
 }
 

@@ -55,6 +55,7 @@ fn address_tags_place_a_flat_image() {
         (0x11, 0, false)
     );
     assert_eq!(loaded.bytes(0x20_0000, 69), [&flat()[..], &[0]].concat());
+    assert_eq!(loaded.bytes(0x413, 2), 639_u16.to_le_bytes());
 }
 
 #[test]

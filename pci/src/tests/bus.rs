@@ -232,7 +232,7 @@ fn all_registers_are_assigned() {
         assert_eq!(machine.get(device, BAR1), 0xc000_0000 + index * 0x1000);
         assert_eq!(machine.get(device, BAR2), 0x0000_000c + index * 0x4000);
         assert_eq!(machine.get(device, BAR2 + 4), 0x80);
-        assert_eq!(machine.get(device, 0x3c) & 0xff, 16 + (device as u32) % 4);
+        assert_eq!(machine.get(device, 0x3c) & 0xff, 17 + index);
         assert_eq!(machine.get(device, COMMAND), 0x0010_0000, "not on yet");
     }
     assert_eq!(machine.ports.list().len() + machine.memory.list().len(), 2);

@@ -232,7 +232,7 @@ fn many_vectors_have_many_words_of_pending_bits() {
         .unwrap();
     let at = endpoint.config().capability(capability::MSIX).unwrap();
     endpoint.write_config(u16::from(at) + 3, &[0x80]);
-    endpoint.write_config(COMMAND, &[ON as u8]);
+    endpoint.write_config(COMMAND, &[7]);
     endpoint.signal(2047);
     let mut word = [0; 8];
     endpoint.read_msix(0, 0x80f8, &mut word).unwrap().unwrap();

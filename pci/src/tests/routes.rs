@@ -114,7 +114,7 @@ fn occupied_addresses_stay_the_occupants() {
     assert!(machine.memory.detach(0xd000_0800));
     machine.set(1, COMMAND, ON);
     assert!(answering(&machine).contains(&(0xd000_0000, 0xd000_0fff)));
-    machine.set(1, BAR1, MEMORY32 as u32);
+    machine.set(1, BAR1, 0xc000_0000);
     assert_eq!(answering(&machine), ASSIGNED);
 }
 

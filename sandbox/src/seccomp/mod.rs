@@ -23,6 +23,18 @@ pub enum Role {
     Vcpu,
     /// Waits for everything else: console, control process, end of the run.
     Io,
+    /// Moves the data of a disk where io_uring does not.
+    Worker,
+}
+
+/// What stands behind the devices that a thread runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Devices {
+    /// Those that every machine has.
+    #[default]
+    Basic,
+    /// Virtio devices, too: they move data on the thread that their driver or back-end woke.
+    Virtio,
 }
 
 /// A filter that cannot be made.
@@ -48,8 +60,8 @@ impl Filter {
     ///
     /// # Errors
     /// When the compiler refuses a rule.
-    pub fn for_role(role: Role) -> Result<Self, JailError> {
-        let compiled = calls::allowed(role).and_then(|rules| {
+    pub fn for_role(role: Role, devices: Devices) -> Result<Self, JailError> {
+        let compiled = calls::allowed(role, devices).and_then(|rules| {
             let filter = SeccompFilter::new(
                 rules,
                 SeccompAction::KillProcess,

@@ -1,4 +1,4 @@
-use super::{Filter, Role, ioctls};
+use super::{Devices, Filter, Role, ioctls};
 
 /// As a C compiler makes them of linux/kvm.h.
 const REQUESTS: &[(u32, &str)] = &[
@@ -19,11 +19,12 @@ const REQUESTS: &[(u32, &str)] = &[
     (0x4188_aea7, "KVM_SET_XCRS"),
     (0x4020_aea5, "KVM_SIGNAL_MSI"),
     (0x4008_ae6a, "KVM_SET_GSI_ROUTING"),
+    (0x4004_54d0, "TUNSETOFFLOAD"),
 ];
 
 #[test]
 fn requests_are_the_kernels() {
-    let ours = [ioctls::VCPU, ioctls::DEVICE].concat();
+    let ours = [ioctls::VCPU, ioctls::DEVICE, ioctls::VIRTIO].concat();
     assert_eq!(ours, REQUESTS);
 }
 
@@ -31,8 +32,15 @@ fn requests_are_the_kernels() {
 fn filters_fit_and_differ() {
     // BPF_MAXINSNS of linux/bpf_common.h.
     const MOST: usize = 4096;
-    let [vcpu, io] = [Role::Vcpu, Role::Io].map(|role| Filter::for_role(role).unwrap());
+    let [vcpu, io] =
+        [Role::Vcpu, Role::Io].map(|role| Filter::for_role(role, Devices::Basic).unwrap());
     assert!(!vcpu.0.is_empty() && vcpu.0.len() < MOST);
     assert!(!io.0.is_empty() && io.0.len() < MOST);
     assert_ne!(vcpu.0, io.0);
+    for role in [Role::Vcpu, Role::Io, Role::Worker] {
+        let filters = [Devices::Basic, Devices::Virtio]
+            .map(|devices| Filter::for_role(role, devices).unwrap());
+        assert!(filters[1].0.len() < MOST);
+        assert!(filters[0].0.len() < filters[1].0.len());
+    }
 }

@@ -58,13 +58,16 @@ impl FromStr for NetArgument {
             match part.split_once('=').unwrap_or((part, "")) {
                 ("model", "virtio") => {}
                 ("model", model @ ("e1000" | "rtl8139")) => {
-                    return Err(format!("model={model} needs mode hvm, which is not in this version"));
+                    return Err(format!(
+                        "model={model} needs mode hvm, which is not in this version"
+                    ));
                 }
                 ("mac", mac) => net.mac = Some(parse_mac(mac)?),
                 ("queues", count) => net.queues = number(part, count, 1..=8)?,
                 ("forward", forward) => {
                     let parsed = forward.parse::<Forward>();
-                    net.forwards.push(parsed.map_err(|error| error.to_string())?);
+                    net.forwards
+                        .push(parsed.map_err(|error| error.to_string())?);
                     net.forward_texts.push(forward.into());
                 }
                 ("bps", _) => return Err(format!("{part:?}: not in this version")),
@@ -128,7 +131,8 @@ fn parse_mac(text: &str) -> Result<[u8; 6], String> {
         };
         bytes.next().is_none().then_some([a, b, c, d, e, f])
     };
-    let mac = parse().ok_or_else(|| format!("{text:?} is no MAC address such as 52:54:00:12:34:56"))?;
+    let mac =
+        parse().ok_or_else(|| format!("{text:?} is no MAC address such as 52:54:00:12:34:56"))?;
     if mac[0] & 1 == 1 {
         return Err(format!("{text:?} is the address of a group, not of a card"));
     }

@@ -26,7 +26,8 @@ impl FromStr for VsockArgument {
         // 0 and 1 are reserved, 2 is the host, the last one is everybody (virtio 1.3, 5.10.4).
         let cid = cid.parse().ok().filter(|cid| (3..u32::MAX).contains(cid));
         Ok(Self {
-            cid: cid.ok_or_else(|| format!("{text:?}: the guest's number is 3 to {}", u32::MAX - 1))?,
+            cid: cid
+                .ok_or_else(|| format!("{text:?}: the guest's number is 3 to {}", u32::MAX - 1))?,
             path: path.into(),
         })
     }

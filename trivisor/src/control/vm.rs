@@ -113,7 +113,7 @@ impl Vm {
             name: plan.name.clone(),
             pid: std::process::id(),
             vm_pid: self.runner.pid(),
-            mode: "basic".into(),
+            mode: plan.mode.name().into(),
             state: match self.state {
                 State::Starting => "starting",
                 State::Running => "running",

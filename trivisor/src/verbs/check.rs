@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use trivisor_kvm::{HostKind, IrqchipKind, Kvm, Vm};
-use trivisor_sandbox::seccomp::{Filter, Role};
+use trivisor_sandbox::seccomp::{Devices, Filter, Role};
 
 use crate::arguments::show_size;
 use crate::control::registry::Registration;
@@ -55,7 +55,7 @@ pub(crate) fn check() -> (String, bool) {
             show_size(trivisor_memory::host_memory() >> 20 << 20)
         )),
     );
-    let filters = [Role::Vcpu, Role::Io].map(Filter::for_role);
+    let filters = [Role::Vcpu, Role::Io].map(|role| Filter::for_role(role, Devices::Virtio));
     add(
         "jail: system calls",
         match filters.into_iter().find_map(Result::err) {

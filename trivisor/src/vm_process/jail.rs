@@ -3,7 +3,16 @@
 use std::io;
 use std::sync::{Arc, Barrier};
 
-use trivisor_sandbox::seccomp::{Filter, JailError, Role};
+use trivisor_sandbox::seccomp::{Devices, Filter, JailError, Role};
+
+/// The jails of a process's threads.
+#[derive(Debug)]
+pub(super) struct Jails {
+    pub(super) vcpu: Jail,
+    pub(super) io: Jail,
+    /// `None`: there are no workers.
+    pub(super) worker: Option<Jail>,
+}
 
 /// A thread's filter, and the others' that it waits for.
 #[derive(Debug, Clone)]
@@ -14,15 +23,24 @@ pub(super) struct Jail {
 }
 
 impl Jail {
-    /// The jails of a process's vCPU threads, of which there are `cpus`, and of the one that serves.
-    pub(super) fn both(cpus: u8) -> Result<(Self, Self), JailError> {
-        let all = Arc::new(Barrier::new(usize::from(cpus) + 1));
+    /// The jails of a process's vCPU threads, of which there are `cpus`, of the one that serves, and of the disks'
+    /// workers.
+    pub(super) fn all(cpus: u8, workers: usize, devices: Devices) -> Result<Jails, JailError> {
+        let all = Arc::new(Barrier::new(usize::from(cpus) + 1 + workers));
         let jail = |role| {
-            let filter = Filter::for_role(role)?;
+            let filter = Filter::for_role(role, devices)?;
             let all = all.clone();
             Ok(Self { filter, all })
         };
-        Ok((jail(Role::Vcpu)?, jail(Role::Io)?))
+        Ok(Jails {
+            vcpu: jail(Role::Vcpu)?,
+            io: jail(Role::Io)?,
+            worker: if workers > 0 {
+                Some(jail(Role::Worker)?)
+            } else {
+                None
+            },
+        })
     }
 
     /// Confines the calling thread, for ever; returns when all of them are.

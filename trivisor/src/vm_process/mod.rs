@@ -5,6 +5,7 @@ pub(crate) mod explain;
 mod jail;
 mod serve;
 mod tail;
+mod virtio;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,11 +16,13 @@ use trivisor_backends::console::{self, ConsolePump};
 use trivisor_kvm::Kvm;
 use trivisor_memory::{Backing, FileMapping};
 use trivisor_sandbox::process;
-use trivisor_vmm_core::{BootConfig, FirstVcpu, Machine, MachineConfig, Mode, VirtioConfig};
+use trivisor_sandbox::seccomp::Devices;
+use trivisor_vmm_core::{BootConfig, EventLoop, FirstVcpu, Machine, MachineConfig, Mode};
 
 use self::explain::{explain_machine, jail_failure};
 use self::jail::Jail;
 use self::tail::{Tail, Tee};
+use self::virtio::Workers;
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
 use crate::protocol::{Channel, Report};
@@ -136,7 +139,8 @@ fn isolate(plan: &Plan, channel: &Channel, pipes: Option<&ConsolePipes>) -> io::
         plan.kernel.as_fd(),
     ];
     keep.extend(plan.initrd.iter().map(AsFd::as_fd));
-    keep.extend(plan.disks.iter().map(|disk| disk.file.as_fd()));
+    keep.extend(plan.pmem.iter().map(|disk| disk.file.as_fd()));
+    keep.extend(plan.virtio.descriptors());
     if let Backing::File(file) = &plan.ram.backing {
         keep.push(file.as_fd());
     }
@@ -154,6 +158,10 @@ struct VmProcess<'a> {
     machine: Machine,
     pmem: Vec<Arc<FileMapping>>,
     console: Option<ConsolePump>,
+    /// Where the virtio devices' back-ends are watched.
+    events: Option<EventLoop>,
+    /// Those of the disks, until they are started.
+    workers: Workers,
     tail: Tail,
     /// Readable when the last vCPU thread has ended.
     ended: Arc<OwnedFd>,
@@ -179,13 +187,14 @@ impl<'a> VmProcess<'a> {
             None => (None, None),
         };
         let pmem = map_disks(plan)?;
+        let workers = Workers::default();
         let kvm = plan
             .kvm
             .try_clone()
             .map_err(Failure::refused("a descriptor"))?;
         let kvm = Kvm::from_file(kvm).map_err(|error| crate::plan::no_kvm(&error))?;
         let config = MachineConfig {
-            mode: Mode::Basic,
+            mode: plan.mode,
             cpus: plan.cpus,
             memory_bytes: plan.memory_bytes,
             ram: plan.ram.clone(),
@@ -205,10 +214,12 @@ impl<'a> VmProcess<'a> {
             pmem: pmem.clone(),
             debug_exit: plan.debug_exit,
             generation_id: random()?,
-            virtio: VirtioConfig::default(),
+            virtio: virtio::config(plan, &workers)?,
         };
-        let machine =
+        let mut machine =
             Machine::new(&kvm, config).map_err(|error| explain_machine(&error, plan, &kvm))?;
+        let events = machine.events();
+        let events = events.map_err(Failure::refused("a watch on what the devices wait for"))?;
         let console = match (wires, machine.console()) {
             (Some((input, watch)), Some(device)) => {
                 let pump = ConsolePump::new(input, watch, device);
@@ -224,6 +235,8 @@ impl<'a> VmProcess<'a> {
             machine,
             pmem,
             console,
+            events,
+            workers,
             tail,
             ended: Arc::new(ended),
         })
@@ -231,13 +244,23 @@ impl<'a> VmProcess<'a> {
 
     /// The last steps before the guest's first instruction. Gives vCPU 0 and the jail of the thread that serves.
     fn prepare_run(&mut self) -> Result<(FirstVcpu, Option<Jail>), Failure> {
-        let (vcpu, io) = if self.plan.jailed {
+        let workers = self.workers.take();
+        let jails = if self.plan.jailed {
             process::harden().map_err(|error| jail_failure(&error))?;
-            let (vcpu, io) = Jail::both(self.plan.cpus).map_err(|error| jail_failure(&error))?;
-            (Some(vcpu), Some(io))
+            let devices = match self.plan.mode {
+                Mode::Basic => Devices::Basic,
+                _ => Devices::Virtio,
+            };
+            let jails = Jail::all(self.plan.cpus, workers.len(), devices);
+            Some(jails.map_err(|error| jail_failure(&error))?)
         } else {
-            (None, None)
+            None
         };
+        let (vcpu, io, worker) = match jails {
+            Some(jails) => (Some(jails.vcpu), Some(jails.io), jails.worker),
+            None => (None, None, None),
+        };
+        virtio::start_workers(workers, worker.as_ref())?;
         let ended = self.ended.clone();
         let first = self.machine.start_but_first(
             Arc::new(move || vcpu.as_ref().map_or(Ok(()), Jail::enter)),
@@ -265,7 +288,7 @@ fn map_disks(plan: &Plan) -> Result<Vec<Arc<FileMapping>>, Failure> {
             )
         })
     };
-    plan.disks.iter().map(map).collect()
+    plan.pmem.iter().map(map).collect()
 }
 
 fn random<const N: usize>() -> Result<[u8; N], Failure> {

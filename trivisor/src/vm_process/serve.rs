@@ -2,9 +2,10 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use trivisor_vmm_core::Outcome;
+use trivisor_vmm_core::{EventLoop, Outcome};
 
 use super::VmProcess;
 use super::explain::{explain_host, jail_failure};
@@ -36,12 +37,17 @@ impl VmProcess<'_> {
                 PollFd::new(&*self.ended, PollFlags::IN),
                 PollFd::from_borrowed_fd(self.channel.as_fd(), PollFlags::IN),
             ];
-            let timeout = if let Some(console) = &self.console {
+            if let Some(events) = &self.events {
+                fds.push(PollFd::new(events, PollFlags::IN));
+            }
+            let mut timeout = None;
+            if let Some(console) = &self.console {
                 fds.extend(console.poll_fds());
-                console.timeout()
-            } else {
-                None
-            };
+                timeout = console.timeout();
+            }
+            if self.events.as_ref().is_some_and(EventLoop::is_due) {
+                timeout = Some(Duration::ZERO);
+            }
             let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
             match rustix::event::poll(&mut fds, timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -51,6 +57,11 @@ impl VmProcess<'_> {
             drop(fds);
             if let Some(console) = &mut self.console {
                 console.turn()?;
+            }
+            if let Some(events) = &mut self.events
+                && (events.is_due() || ready.get(2) == Some(&true))
+            {
+                events.turn()?;
             }
             if ready.first() == Some(&true) {
                 return Ok(());
@@ -142,7 +153,7 @@ impl VmProcess<'_> {
             },
             Outcome::HostFailed(failure) => End::HostFailed(explain_host(&failure, self.plan)),
         };
-        for (disk, mapping) in self.plan.disks.iter().zip(&self.pmem) {
+        for (disk, mapping) in self.plan.pmem.iter().zip(&self.pmem) {
             if !disk.read_only
                 && !mapping.is_truncated()
                 && let Err(error) = mapping.flush()

@@ -34,14 +34,18 @@ fn word(data: &[u8]) -> Result<u32, AccessError> {
 
 /// Which area's address a field is, or half of it.
 const fn address(at: u64) -> Option<(Area, Half)> {
-    let half = if at % 8 == 0 { Half::Low } else { Half::High };
+    let half = if at.is_multiple_of(8) {
+        Half::Low
+    } else {
+        Half::High
+    };
     let area = match at & !7 {
         common::QUEUE_DESC => Area::Descriptor,
         common::QUEUE_DRIVER => Area::Driver,
         common::QUEUE_DEVICE => Area::Device,
         _ => return None,
     };
-    if at % 4 == 0 {
+    if at.is_multiple_of(4) {
         Some((area, half))
     } else {
         None

@@ -5,15 +5,7 @@ use trivisor_buses::{RestoreError, SavedState};
 
 use super::{Status, Transport};
 use crate::device::VirtioDevice;
-use crate::queue::Queue;
-/// PLACEHOLDER until the queues save themselves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueStateV1(u16);
-impl From<&Queue> for QueueStateV1 {
-    fn from(q: &Queue) -> Self {
-        Self(q.size())
-    }
-}
+use crate::queue::QueueStateV1;
 
 /// What every transport saves: its device in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +68,7 @@ impl TransportStateV1 {
         check("queues", count as u64, count == to.queues.len())?;
         let mut queues = to.queues.clone();
         for (queue, state) in queues.iter_mut().zip(&self.queues) {
-            let _ = (queue, state);
+            queue.restore(state, &to.ram, self.driver_features)?;
         }
         to.device.restore(&SavedState {
             kind: to.device.save().kind,

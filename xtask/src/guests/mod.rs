@@ -2,6 +2,7 @@
 
 mod bare_metal;
 mod elf;
+mod foreign;
 mod initramfs;
 mod kernel;
 mod key;
@@ -13,6 +14,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use foreign::{Foreign, download as download_foreign};
 pub(crate) use initramfs::{BUSYBOX, has_static_busybox};
 pub(crate) use kernel::SOURCE as KERNEL_SOURCE;
 

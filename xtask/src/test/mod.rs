@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::arguments::Arguments;
-use crate::guests::Guests;
+use crate::guests::{Foreign, Guests};
 use crate::process::{self, cargo};
 use crate::{fuzz, guests, setup, tidy, workspace};
 use runner::{Runner, Selection, Skipped};
@@ -71,8 +71,17 @@ pub(crate) fn run(options: Options) -> Result<()> {
         process::run(&mut cargo(&["build", "--workspace", "--all-targets"]))
     })?;
     let guests = stages.run("guests", guests::make)?;
+    let foreign = if options.slow && !options.no_kvm {
+        Some(stages.run("foreign images", guests::download_foreign)?)
+    } else {
+        None
+    };
     let runner = Runner::find(options.shard)?;
-    let environment = Environment { options, guests };
+    let environment = Environment {
+        options,
+        guests,
+        foreign,
+    };
     let mut skipped = Skipped::default();
     if options.shard.is_none_or(|(part, _)| part == 1) {
         let mut tests = |name, selection| {
@@ -119,6 +128,8 @@ fn checks(stages: &mut Stages) -> Result<()> {
 struct Environment {
     options: Options,
     guests: Guests,
+    /// With `--slow`.
+    foreign: Option<Foreign>,
 }
 
 impl Environment {
@@ -126,6 +137,9 @@ impl Environment {
         let trivisor: PathBuf = workspace::target().join("debug/trivisor");
         command.env("TRIVISOR_BIN", trivisor);
         self.guests.announce(command);
+        if let Some(foreign) = &self.foreign {
+            foreign.announce(command);
+        }
         for (wanted, variable) in [
             (self.options.no_kvm, "TRIVISOR_NO_KVM"),
             (self.options.slow, "TRIVISOR_SLOW"),

@@ -2,7 +2,7 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 
 use super::*;
-use crate::net::testing::{RAM, pair, ram, receive, scatter, segment, send};
+use crate::testing::{RAM, pair, ram, receive, scatter, segment, send};
 
 const KINDS: [SocketType; 2] = [SocketType::SEQPACKET, SocketType::DGRAM];
 
@@ -161,7 +161,7 @@ fn a_path_leads_to_a_socket_of_any_kind() {
         assert_eq!(rustix::io::read(&peer, &mut seen).unwrap(), length);
         drop(peer);
         assert!(
-            crate::net::testing::wait(&watched),
+            crate::testing::wait(&watched),
             "the end wakes the event loop"
         );
     }

@@ -6,7 +6,7 @@ use rustix::net::SocketType;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 
 use super::*;
-use crate::net::testing::{RAM, pair, ram, receive, scatter, segment, send};
+use crate::testing::{RAM, pair, ram, receive, scatter, segment, send};
 
 /// The guest's end, and the other.
 fn cable() -> (GuestRam, StreamSocket, UnixStream) {

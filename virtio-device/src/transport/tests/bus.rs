@@ -480,6 +480,7 @@ impl Bus for Pci {
     /// its bus.
     fn after_reset(&mut self) {
         self.messages.clear();
+        self.host.messages.take();
         let command = Command::new().with_memory(true).with_bus_master(true);
         let command = command.into_bits().to_le_bytes();
         self.chip.config_write(COMMAND, &command);

@@ -4,7 +4,7 @@ mod bus;
 mod echo;
 mod malformed;
 
-use trivisor_buses::{AccessError, Component};
+use trivisor_buses::AccessError;
 
 use self::bus::{Bus, Mmio, Pci};
 use self::echo::Echo;

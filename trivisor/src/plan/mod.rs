@@ -1,5 +1,7 @@
 //! Settings to a plan: everything that has a name on the host is opened here, by the control process.
 
+pub(crate) mod virtio;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,10 +11,13 @@ use trivisor_backends::image::{self, ImageError};
 use trivisor_kvm::{HostKind, Kvm, KvmError};
 use trivisor_memory::{Backing, HugePages, RamLayout, RamOptions};
 
-use crate::arguments::{BackingArgument, DiskArgument};
+use trivisor_vmm_core::Mode;
+
+use self::virtio::Virtio;
+use crate::arguments::{BackingArgument, DiskArgument, DiskBus, DiskCache, DiskFormat};
 use crate::control::registry;
 use crate::failure::{Failure, chain};
-use crate::settings::{ModeSetting, SandboxSetting, SerialSetting, Settings};
+use crate::settings::{ModeSetting, SandboxSetting, SerialSetting, Settings, TransportSetting};
 
 /// The most processors of a machine.
 const MAX_CPUS: u32 = trivisor_vmm_core::MAX_VCPUS as u32;
@@ -45,7 +50,11 @@ pub(crate) struct Plan {
     pub(crate) kernel: File,
     pub(crate) initrd: Option<File>,
     pub(crate) cmdline: String,
-    pub(crate) disks: Vec<Disk>,
+    pub(crate) mode: Mode,
+    pub(crate) pmem: Vec<Disk>,
+    pub(crate) virtio: Virtio,
+    pub(crate) transport: TransportSetting,
+    pub(crate) packed: bool,
     pub(crate) sink: Sink,
     pub(crate) debug_exit: Option<u16>,
     pub(crate) jailed: bool,
@@ -57,9 +66,8 @@ pub(crate) struct Plan {
 impl Plan {
     /// Checks the settings and opens what they name.
     pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
+        let mode = resolve_mode(&settings)?;
         let (vm, boot) = (settings.vm, settings.boot);
-        // Both of them: the modes to come are refused where they are parsed.
-        let (ModeSetting::Auto | ModeSetting::Basic) = vm.mode;
         let cpus = check_cpus(vm.cpus)?;
         RamLayout::new(vm.memory.bytes)
             .map_err(|error| Failure::usage(chain(&error), "--memory takes a size such as 256M"))?;
@@ -78,11 +86,26 @@ impl Plan {
         let kernel = open("kernel", &kernel_path)?;
         let initrd = boot.initrd.map(|path| open("initrd", &path)).transpose()?;
         let kvm = Kvm::open_node(Path::new("/dev/kvm")).map_err(|error| no_kvm(&error))?;
-        let disks = settings
+        let (pmem, disks) = settings
             .disk
             .into_iter()
-            .map(open_disk)
-            .collect::<Result<_, _>>()?;
+            .partition::<Vec<_>, _>(|disk| bus(disk, mode) == DiskBus::Pmem);
+        let pmem = pmem.into_iter().map(open_pmem);
+        let pmem = pmem.collect::<Result<_, _>>()?;
+        let cards = settings.net.iter().enumerate();
+        let cards = cards.map(|(index, net)| virtio::open_card(&net.link, &name, index));
+        let virtio = Virtio {
+            disks: disks
+                .into_iter()
+                .map(virtio::open_image)
+                .collect::<Result<_, _>>()?,
+            cards: cards
+                .filter_map(Result::transpose)
+                .collect::<Result<_, _>>()?,
+            sockets: vm.vsock.as_ref().map(virtio::open_sockets).transpose()?,
+            rng: vm.rng.unwrap_or(mode == Mode::Pv),
+            balloon: vm.balloon,
+        };
         Ok(Self {
             name,
             kvm,
@@ -100,8 +123,12 @@ impl Plan {
             kernel_path,
             kernel,
             initrd,
-            cmdline: cmdline(boot.cmdline, boot.cmdline_only),
-            disks,
+            cmdline: cmdline(mode, boot.cmdline, boot.cmdline_only),
+            mode,
+            pmem,
+            virtio,
+            transport: vm.transport,
+            packed: vm.packed,
             sink: match vm.serial {
                 SerialSetting::Stdio => Sink::Stdio,
                 SerialSetting::File(path) => Sink::File(create(&path)?),
@@ -116,12 +143,47 @@ impl Plan {
     }
 }
 
+/// The mode that was asked for, or the first that has all that was asked for.
+fn resolve_mode(settings: &Settings) -> Result<Mode, Failure> {
+    let vm = &settings.vm;
+    let virtio = |disk: &DiskArgument| match disk.bus {
+        Some(bus) => bus == DiskBus::Virtio,
+        None => vm.mode != ModeSetting::Basic,
+    };
+    let needs = [
+        ("--disk", settings.disk.iter().any(virtio)),
+        ("--net", !settings.net.is_empty()),
+        ("--vsock", vm.vsock.is_some()),
+        ("--rng", vm.rng == Some(true)),
+        ("--balloon", vm.balloon),
+        ("--packed", vm.packed),
+        ("--transport", vm.transport != TransportSetting::Pci),
+    ];
+    let need = needs.iter().find(|(_, needed)| *needed);
+    match (vm.mode, need) {
+        (ModeSetting::Basic, Some((flag, _))) => Err(Failure::usage(
+            format!("{flag}: mode basic has no virtio devices"),
+            "choose --mode pv, or for a disk bus=pmem",
+        )),
+        (ModeSetting::Pv, _) | (ModeSetting::Auto, Some(_)) => Ok(Mode::Pv),
+        (ModeSetting::Basic | ModeSetting::Auto, None) => Ok(Mode::Basic),
+    }
+}
+
+/// How a disk is connected, where it does not say so itself.
+fn bus(disk: &DiskArgument, mode: Mode) -> DiskBus {
+    disk.bus.unwrap_or(match mode {
+        Mode::Pv => DiskBus::Virtio,
+        _ => DiskBus::Pmem,
+    })
+}
+
 /// The mode's own command line with what the user adds, or what replaces it.
-fn cmdline(added: Option<String>, only: Option<String>) -> String {
+fn cmdline(mode: Mode, added: Option<String>, only: Option<String>) -> String {
     if let Some(only) = only {
         return only;
     }
-    let own = trivisor_vmm_core::Mode::Basic.cmdline();
+    let own = mode.cmdline();
     let host = HostKind::of_this_host().linux_cmdline();
     let parts = [own, host, added.as_deref().unwrap_or_default()];
     let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
@@ -161,14 +223,33 @@ fn open(role: &str, path: &Path) -> Result<File, Failure> {
     })
 }
 
-fn open_disk(disk: DiskArgument) -> Result<Disk, Failure> {
-    let DiskArgument {
-        file: path,
-        ro,
-        format: _,
-        bus: _,
-    } = disk;
-    let file = image::open(&path, ro).map_err(|error| {
+fn open_pmem(disk: DiskArgument) -> Result<Disk, Failure> {
+    let has_more = disk.cache != DiskCache::default()
+        || disk.queues.is_some()
+        || disk.queue_size.is_some()
+        || disk.serial.is_some()
+        || disk.bps.is_some()
+        || disk.iops.is_some();
+    if has_more || !matches!(disk.format, None | Some(DiskFormat::Raw)) {
+        return Err(Failure::usage(
+            format!(
+                "disk {}: persistent memory has no such option",
+                disk.file.display()
+            ),
+            "leave out all but ro, or choose bus=virtio",
+        ));
+    }
+    let file = open_image(&disk.file, disk.ro)?;
+    Ok(Disk {
+        path: disk.file,
+        file,
+        read_only: disk.ro,
+    })
+}
+
+/// Opens and locks an image.
+fn open_image(path: &Path, read_only: bool) -> Result<File, Failure> {
+    image::open(path, read_only).map_err(|error| {
         let advice = match &error {
             ImageError::Locked { .. } => {
                 "stop the VM that has it (trivisor ps), or give it to both with ,ro"
@@ -177,11 +258,6 @@ fn open_disk(disk: DiskArgument) -> Result<Disk, Failure> {
             _ => "--disk takes a file that this user may read and write, or FILE,ro",
         };
         Failure::usage(format!("disk {}", chain(&error)), advice)
-    })?;
-    Ok(Disk {
-        path,
-        file,
-        read_only: ro,
     })
 }
 

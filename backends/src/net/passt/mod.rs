@@ -27,6 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes of what it says about a failure that are kept.
 const MAX_SAID: u64 = 16 << 10;
 
+/// The guest's queries to this address go to the host's resolver. That often listens at the loopback address, which
+/// the guest does not get to otherwise. Newer versions offer it by DHCP where they have none else.
+const RESOLVER: &str = "169.254.1.1";
+
 /// passt cannot be used.
 #[derive(Debug, Error)]
 pub enum PasstError {
@@ -106,16 +110,19 @@ pub struct Starting {
 /// # Errors
 /// It is not installed, or the host does not start it.
 pub fn start(forwards: &[Forward]) -> Result<(Starting, OwnedFd), PasstError> {
-    start_program("passt", forwards)
+    start_command(Command::new("passt"), forwards)
 }
 
-fn start_program(program: &str, forwards: &[Forward]) -> Result<(Starting, OwnedFd), PasstError> {
+fn start_command(
+    mut command: Command,
+    forwards: &[Forward],
+) -> Result<(Starting, OwnedFd), PasstError> {
     let flags = SocketFlags::CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
         .map_err(|error| PasstError::Start(error.into()))?;
-    let mut command = Command::new(program);
     let number = inherit(&mut command, theirs);
-    command.args(["--quiet", "--no-map-gw", "--fd", &number.to_string()]);
+    command.args(["--quiet", "--no-map-gw", "--dns-forward", RESOLVER]);
+    command.args(["--fd", &number.to_string()]);
     for forward in forwards {
         let option = if forward.udp { "-u" } else { "-t" };
         let ports = format!("127.0.0.1/{}:{}", forward.host, forward.guest);

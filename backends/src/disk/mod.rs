@@ -1,0 +1,260 @@
+//! Disks: what stands behind a device as [`Storage`].
+//!
+//! A [`Disk`] takes requests and moves data between a file and guest RAM without a copy of its own:
+//!
+//! | image | by | threads |
+//! |---|---|---|
+//! | raw, block device | io_uring | none |
+//! | the same, where the host forbids io_uring | `preadv`, `pwritev`, `fallocate`, `fdatasync` | [`Worker`]s |
+//!
+//! **Events.** The descriptor of [`Parts::event`] becomes readable when a request ends, and is made for an
+//! edge-triggered event loop: nobody has to read it. What ends within [`start`](Storage::start) or
+//! [`submit`](Storage::submit) already, as a read does that finds its data in the page cache, need not raise it: fetch
+//! completions after each `start` until there are none.
+//!
+//! **Ordering.** A flush covers the writes whose completion was fetched before it was submitted.
+
+mod event;
+mod options;
+mod pool;
+mod raw;
+mod ring_mover;
+mod task;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use thiserror::Error;
+use trivisor_buses::{Completion, Geometry, Storage, StorageBusy, StorageOp, StorageRequest};
+use trivisor_memory::GuestRam;
+
+pub use options::{Cache, DiskOptions, Engine};
+pub use pool::Worker;
+
+use crate::sys::buffers::{Alignment, Buffers};
+use pool::Pool;
+use raw::RawExecutor;
+use ring_mover::RingMover;
+use task::{Task, Work};
+
+/// An image that cannot be a disk.
+#[derive(Debug, Error)]
+pub enum DiskError {
+    /// Empty, or a part of a sector at its end.
+    #[error("its {size} bytes are not a positive multiple of the sector of 512 bytes")]
+    Size {
+        /// Bytes of the image.
+        size: u64,
+    },
+    /// The host does not say what it is.
+    #[error("its size cannot be read")]
+    Metadata(#[source] io::Error),
+    /// Direct I/O works on larger blocks than a guest's sector, or (0) not at all.
+    #[error("direct I/O needs blocks of {block} bytes there, a disk has sectors of 512")]
+    Direct {
+        /// Bytes; 0 if the file system has no direct I/O.
+        block: u32,
+    },
+    /// No ring for another reason than that the host forbids it, or no descriptor.
+    #[error("the host gives no means to read and write it")]
+    Host(#[source] io::Error),
+}
+
+/// A disk, and what its owner has to run it.
+#[derive(Debug)]
+#[must_use]
+pub struct Parts {
+    /// The disk.
+    pub disk: Disk,
+    /// Becomes readable when requests have ended: belongs into the event loop, see [`trivisor_buses::Source`].
+    pub event: OwnedFd,
+    /// To be run in a thread each; none where io_uring serves.
+    pub workers: Vec<Worker>,
+}
+
+/// An image behind a disk.
+#[derive(Debug)]
+pub struct Disk {
+    geometry: Geometry,
+    cache: Cache,
+    depth: usize,
+    alignment: Option<Alignment>,
+    ram: GuestRam,
+    event: Arc<OwnedFd>,
+    mover: Mover,
+    /// Requests that `mover` has.
+    under_way: usize,
+    /// Ended and not fetched.
+    ended: VecDeque<Completion>,
+    /// For the next requests.
+    #[expect(clippy::vec_box, reason = "they go from queue to queue, boxed")]
+    spare: Vec<Box<Buffers>>,
+}
+
+/// Who moves the data.
+#[derive(Debug)]
+enum Mover {
+    Ring(Box<RingMover>),
+    Pool(Pool),
+}
+
+impl Disk {
+    /// A raw image or block device. `file` is open for reading, and for writing unless `options` say read-only; with
+    /// `O_DIRECT` if the host's page cache is not to be used. `ram` is where the segments of requests lie.
+    ///
+    /// # Errors
+    /// When it is no whole number of sectors, does not fit direct I/O, or the host refuses.
+    pub fn raw(file: File, ram: GuestRam, options: &DiskOptions) -> Result<Parts, DiskError> {
+        let geometry = raw::geometry(&file, options.read_only)?;
+        let alignment = raw::alignment(&file)?;
+        let event = event::new().map_err(DiskError::Host)?;
+        let outer = event.try_clone().map_err(DiskError::Host)?;
+        let event = Arc::new(event);
+        let depth = options.depth();
+        let ring = match options.engine {
+            Engine::Threads => None,
+            Engine::Auto => RingMover::new(&file, &event, depth).map_err(DiskError::Host)?,
+        };
+        let (mover, workers) = if let Some(ring) = ring {
+            (Mover::Ring(Box::new(ring)), Vec::new())
+        } else {
+            let executor = Box::new(RawExecutor(file));
+            let (pool, workers) = Pool::new(executor, Arc::clone(&event), options.workers.max(1));
+            (Mover::Pool(pool), workers)
+        };
+        let disk = Self {
+            geometry,
+            cache: options.cache,
+            depth: depth as usize,
+            alignment,
+            ram,
+            event,
+            mover,
+            under_way: 0,
+            ended: VecDeque::new(),
+            spare: Vec::new(),
+        };
+        Ok(Parts {
+            disk,
+            event: outer,
+            workers,
+        })
+    }
+
+    /// The request's memory; none when there is nothing to do.
+    fn admit(&mut self, request: &StorageRequest<'_>) -> io::Result<Option<Box<Buffers>>> {
+        task::check(&self.geometry, request)?;
+        let nothing = match request.op {
+            StorageOp::Flush => self.geometry.read_only || self.cache == Cache::Unsafe,
+            _ => request.len == 0,
+        };
+        if nothing {
+            return Ok(None);
+        }
+        let mut buffers = self
+            .spare
+            .pop()
+            .unwrap_or_else(|| Box::new(Buffers::new(self.ram.clone())));
+        let set = match request.op {
+            StorageOp::Read | StorageOp::Write => {
+                buffers.set_guest(request.segments, self.alignment)
+            }
+            _ => {
+                buffers.set_none();
+                Ok(())
+            }
+        };
+        match set {
+            Ok(()) => Ok(Some(buffers)),
+            Err(error) => {
+                self.spare.push(buffers);
+                Err(error)
+            }
+        }
+    }
+
+    /// The next request that the mover has ended.
+    fn fetch(&mut self) -> Option<Completion> {
+        let ((buffers, task), result) = match &mut self.mover {
+            Mover::Ring(ring) => ring.next(&self.event)?,
+            Mover::Pool(pool) => pool.next()?,
+        };
+        self.under_way -= 1;
+        if task.work == Work::Read {
+            buffers.mark_dirty();
+        }
+        self.spare.push(buffers);
+        Some(Completion {
+            id: task.id,
+            result,
+        })
+    }
+}
+
+impl Storage for Disk {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn submit(&mut self, request: &StorageRequest<'_>) -> Result<(), StorageBusy> {
+        if self.under_way + self.ended.len() >= self.depth {
+            return Err(StorageBusy);
+        }
+        let result = match self.admit(request) {
+            Ok(Some(buffers)) => {
+                let task = Task::new(request);
+                self.under_way += 1;
+                match &mut self.mover {
+                    Mover::Pool(pool) => {
+                        pool.push(buffers, task);
+                        return Ok(());
+                    }
+                    Mover::Ring(ring) => match ring.push(buffers, task) {
+                        Ok(()) => return Ok(()),
+                        Err((buffers, _task)) => {
+                            self.under_way -= 1;
+                            self.spare.push(buffers);
+                            Err(Errno::IO.into())
+                        }
+                    },
+                }
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        let id = request.id;
+        self.ended.push_back(Completion { id, result });
+        Ok(())
+    }
+
+    fn start(&mut self) {
+        match &mut self.mover {
+            Mover::Ring(ring) => ring.start(&self.event),
+            Mover::Pool(pool) => pool.start(),
+        }
+    }
+
+    fn complete(&mut self) -> Option<Completion> {
+        self.ended.pop_front().or_else(|| self.fetch())
+    }
+
+    fn drain(&mut self) {
+        self.start();
+        while self.under_way > 0 {
+            match &mut self.mover {
+                Mover::Ring(ring) => ring.wait(),
+                Mover::Pool(pool) => pool.wait(),
+            }
+            while let Some(completion) = self.fetch() {
+                self.ended.push_back(completion);
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What is plugged into the pv board: opened by the control process, made into devices by the VM process.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use trivisor_backends::net::passt::{self, PasstError};
+use trivisor_backends::net::{self, ConnectError, Tap, TapError};
+use trivisor_backends::vsock::{ConnectServer, ListenError, Listener};
+
+use crate::arguments::{DiskArgument, DiskCache, DiskFormat, NetArgument, NetLink, VsockArgument};
+use crate::failure::{Failure, chain};
+
+/// A network card.
+#[derive(Debug)]
+pub(crate) struct Card {
+    pub(crate) mac: [u8; 6],
+    pub(crate) cables: Vec<Cable>,
+}
+
+/// A descriptor that frames go through.
+#[derive(Debug)]
+pub(crate) enum Cable {
+    /// A queue of a tap.
+    Tap(OwnedFd),
+    /// A socket with somebody at its other end.
+    Socket(OwnedFd),
+}
+
+impl AsFd for Cable {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let (Self::Tap(fd) | Self::Socket(fd)) = self;
+        fd.as_fd()
+    }
+}
+
+/// A socket device. The control process connects where the guest wants to.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) cid: u32,
+    pub(crate) listener: Listener,
+    /// The VM process's end of the way to `server`.
+    pub(crate) connector: OwnedFd,
+    pub(crate) server: ConnectServer,
+}
+
+/// A disk's image.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+    pub(crate) read_only: bool,
+    pub(crate) cache: DiskCache,
+    pub(crate) queues: u16,
+    pub(crate) queue_size: u16,
+    pub(crate) serial: String,
+}
+
+/// What is plugged in.
+#[derive(Debug, Default)]
+pub(crate) struct Virtio {
+    pub(crate) disks: Vec<Image>,
+    pub(crate) cards: Vec<Card>,
+    pub(crate) sockets: Option<Sockets>,
+    pub(crate) rng: bool,
+    pub(crate) balloon: bool,
+}
+
+impl Virtio {
+    /// The descriptors that the VM process keeps.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let cables = self.cards.iter().flat_map(|card| &card.cables);
+        let sockets = self.sockets.iter();
+        let sockets = sockets.flat_map(|one| [one.listener.as_fd(), one.connector.as_fd()]);
+        let disks = self.disks.iter().map(|disk| disk.file.as_fd());
+        disks.chain(cables.map(AsFd::as_fd)).chain(sockets)
+    }
+}
+
+/// Opens and locks a disk's image.
+pub(super) fn open_image(argument: DiskArgument) -> Result<Image, Failure> {
+    let path = argument.file;
+    if !matches!(argument.format, None | Some(DiskFormat::Raw)) {
+        return Err(Failure::usage(
+            format!(
+                "disk {}: this format is not in this version",
+                path.display()
+            ),
+            "format=raw, or convert it with qemu-img",
+        ));
+    }
+    let file = super::open_image(&path, argument.ro)?;
+    Ok(Image {
+        path,
+        file,
+        read_only: argument.ro,
+        cache: argument.cache,
+        queues: argument.queues.unwrap_or(1),
+        queue_size: argument.queue_size.unwrap_or(256),
+        serial: argument.serial.unwrap_or_default(),
+    })
+}
+
+/// Opens what a card leads to; none where it leads nowhere.
+pub(super) fn open_card(
+    argument: &NetArgument,
+    name: &str,
+    index: usize,
+) -> Result<Option<Card>, Failure> {
+    let cables = match &argument.link {
+        NetLink::None => return Ok(None),
+        NetLink::User => {
+            let start = || {
+                let (starting, socket) = passt::start(&argument.forwards)?;
+                starting.wait()?;
+                Ok(socket)
+            };
+            vec![Cable::Socket(start().map_err(|error| no_passt(&error))?)]
+        }
+        NetLink::Tap(tap) => {
+            let queues = Tap::open(tap, argument.queues.into()).map_err(|error| no_tap(&error))?;
+            queues.into_iter().map(Cable::Tap).collect()
+        }
+        NetLink::Socket(path) => {
+            let socket = net::connect(path).map_err(|error| no_socket(&error))?;
+            vec![Cable::Socket(socket)]
+        }
+    };
+    let mac = argument.mac.unwrap_or_else(|| derive_mac(name, index));
+    Ok(Some(Card { mac, cables }))
+}
+
+/// Opens what a socket device leads to.
+pub(super) fn open_sockets(argument: &VsockArgument) -> Result<Sockets, Failure> {
+    let listener = Listener::new(&argument.path).map_err(|error| no_listener(&error))?;
+    let (server, connector) = ConnectServer::new(&argument.path)
+        .map_err(Failure::refused("the sockets behind a socket device"))?;
+    Ok(Sockets {
+        cid: argument.cid,
+        listener,
+        connector,
+        server,
+    })
+}
+
+/// An address of the card's own that stays the same from start to start: locally administered, from a hash (FNV-1a)
+/// of the VM's name and the card's place.
+fn derive_mac(name: &str, index: usize) -> [u8; 6] {
+    let place = index.to_le_bytes();
+    let hash = name
+        .bytes()
+        .chain(place)
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    let [a, b, c, d, e, _, _, _] = hash.to_le_bytes();
+    [0x52, a, b, c, d, e]
+}
+
+fn no_passt(error: &PasstError) -> Failure {
+    let advice = match error {
+        PasstError::Missing => "install the package passt, or choose --net tap=NAME",
+        PasstError::GaveUp { .. } => "free what it names, or choose another forward=",
+        PasstError::Start(_) | PasstError::NotReady => "run passt by hand to see what is wrong",
+    };
+    Failure::host(chain(error), advice)
+}
+
+fn no_tap(error: &TapError) -> Failure {
+    Failure::host(
+        chain(error),
+        "make one for this user: ip tuntap add dev NAME mode tap user USER (with several queues: multi_queue)",
+    )
+}
+
+fn no_socket(error: &ConnectError) -> Failure {
+    Failure::host(chain(error), "start the program that serves it first")
+}
+
+fn no_listener(error: &ListenError) -> Failure {
+    Failure::usage(
+        format!("--vsock: {}", chain(error)),
+        "name a path in a folder that this user may write, which no other VM uses",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_stay_and_differ() {
+        let mac = derive_mac("web", 0);
+        assert_eq!(mac, derive_mac("web", 0));
+        assert_ne!(mac, derive_mac("web", 1));
+        assert_ne!(mac, derive_mac("db", 0));
+        assert_eq!(mac[0] & 3, 2, "locally administered, of one card");
+    }
+}

@@ -1,0 +1,129 @@
+//! The virtio devices of a plan, with their back-ends behind them. What waits for guest RAM is made when the board
+//! fits it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use trivisor_backends::disk::{Cache, Disk, DiskOptions, Worker};
+use trivisor_backends::net::{self, Tap};
+use trivisor_devices_pv::block::{Block, BlockOptions};
+use trivisor_devices_pv::board::{Made, Plug, PlugWith, TransportKind};
+use trivisor_devices_pv::net::{Net, NetOptions};
+use trivisor_vmm_core::VirtioConfig;
+
+use super::jail::Jail;
+use crate::arguments::DiskCache;
+use crate::failure::Failure;
+use crate::plan::Plan;
+use crate::plan::virtio::{Cable, Card, Image};
+use crate::settings::TransportSetting;
+
+/// The disks' workers, from the board's fitting to the start.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Workers(Arc<Mutex<Vec<Worker>>>);
+
+impl Workers {
+    fn add(&self, workers: Vec<Worker>) {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        list.extend(workers);
+    }
+
+    /// All that were added.
+    pub(super) fn take(&self) -> Vec<Worker> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Starts a thread for each, which confines itself first.
+pub(super) fn start_workers(workers: Vec<Worker>, jail: Option<&Jail>) -> Result<(), Failure> {
+    for worker in workers {
+        let jail = jail.cloned();
+        let run = move || {
+            if jail.as_ref().is_none_or(|jail| jail.enter().is_ok()) {
+                worker.run();
+            }
+        };
+        let thread = std::thread::Builder::new().name("disk".into()).spawn(run);
+        thread.map_err(Failure::no_thread("a thread for a disk"))?;
+    }
+    Ok(())
+}
+
+/// All of them, in the order in which the guest finds them.
+pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<VirtioConfig, Failure> {
+    let mut devices: Vec<Box<dyn Plug>> = Vec::new();
+    for image in &plan.virtio.disks {
+        let file = image.file.try_clone();
+        let file = file.map_err(Failure::refused("a disk's descriptor"))?;
+        devices.push(plug_disk(image, file, workers.clone()));
+    }
+    for card in &plan.virtio.cards {
+        devices.push(plug_card(card).map_err(Failure::refused("a network card's descriptor"))?);
+    }
+    Ok(VirtioConfig {
+        devices,
+        transport: match plan.transport {
+            TransportSetting::Pci => TransportKind::Pci,
+            TransportSetting::Mmio => TransportKind::Mmio,
+        },
+        packed: plan.packed,
+    })
+}
+
+fn plug_disk(image: &Image, file: File, workers: Workers) -> Box<dyn Plug> {
+    let options = DiskOptions {
+        read_only: image.read_only,
+        cache: match image.cache {
+            DiskCache::Writeback | DiskCache::None => Cache::Flush,
+            DiskCache::Unsafe => Cache::Unsafe,
+        },
+        ..DiskOptions::default()
+    };
+    let block = BlockOptions {
+        queues: image.queues,
+        queue_size: image.queue_size,
+        serial: image.serial.clone(),
+    };
+    Box::new(PlugWith::new("virtio-block", move |ram| {
+        let parts = Disk::raw(file, ram.clone(), &options).map_err(io::Error::other)?;
+        workers.add(parts.workers);
+        let device = Block::new(block, Box::new(parts.disk)).map_err(io::Error::other)?;
+        let sources = vec![parts.event];
+        Ok(Made { device, sources })
+    }))
+}
+
+/// What a plan's descriptors become for one start: the next one wants them as well.
+fn plug_card(card: &Card) -> io::Result<Box<dyn Plug>> {
+    enum End {
+        Tap(OwnedFd),
+        Socket(OwnedFd),
+    }
+
+    let options = NetOptions::new(card.mac);
+    let ends = card.cables.iter().map(|cable| {
+        Ok(match cable {
+            Cable::Tap(fd) => End::Tap(fd.try_clone()?),
+            Cable::Socket(fd) => End::Socket(fd.try_clone()?),
+        })
+    });
+    let ends = ends.collect::<io::Result<Vec<_>>>()?;
+    Ok(Box::new(PlugWith::new("virtio-net", move |ram| {
+        let (mut cables, mut sources) = (Vec::new(), Vec::new());
+        for end in ends {
+            let (cable, source): (Box<dyn trivisor_buses::Packets>, _) = match end {
+                End::Tap(fd) => {
+                    let source = fd.try_clone()?;
+                    (Box::new(Tap::new(fd, ram.clone())?), source)
+                }
+                End::Socket(fd) => net::socket(fd, ram.clone())?,
+            };
+            cables.push(cable);
+            sources.push(source);
+        }
+        let device = Net::new(options, cables).map_err(io::Error::other)?;
+        Ok(Made { device, sources })
+    })))
+}
