@@ -42,8 +42,8 @@ pub(crate) trait Subject {
     /// The device.
     type Device: VirtioDevice;
 
-    /// Makes both.
-    fn make(ram: &GuestRam) -> (Self, Self::Device)
+    /// Makes both; there may be variants.
+    fn make(ram: &GuestRam, variant: u8) -> (Self, Self::Device)
     where
         Self: Sized;
 
@@ -64,8 +64,9 @@ pub(crate) trait Subject {
 pub(crate) fn run<S: Subject>(data: &[u8]) {
     let mut input = Input(data);
     let ram = test_ram();
-    let (mut subject, device) = S::make(&ram);
-    let ring = Ring::ALL[usize::from(input.byte()) % Ring::ALL.len()];
+    let first = input.byte();
+    let (mut subject, device) = S::make(&ram, first >> 4);
+    let ring = Ring::ALL[usize::from(first) % Ring::ALL.len()];
     let extra = Feature::EventIndex.bit() | Feature::IndirectDescriptors.bit();
     let extra = extra | Feature::InOrder.bit();
     let features = input.word() & (device.features() | extra);
@@ -196,7 +197,10 @@ fn seeds() -> Vec<Vec<u8>> {
         }
         seed
     };
-    vec![seed(0, 0), seed(1, 0), seed(0, 0xff), seed(1, 0xff)]
+    [0, 1, 0x10, 0x11]
+        .into_iter()
+        .flat_map(|first| [seed(first, 0), seed(first, 0xff)])
+        .collect()
 }
 
 /// A module's entry point and seeds for its [`Subject`].

@@ -3,6 +3,7 @@ use trivisor_virtio_device::testing::{Rig, Ring};
 
 use super::regs::{code, select};
 use super::*;
+use crate::golden::check_golden;
 
 fn device(kind: InputKind) -> Input {
     Input::new(kind, "0815").unwrap()
@@ -237,20 +238,12 @@ fn buffers_that_are_too_small_break_the_queue() {
 }
 
 /// A state of version 1: a question, two lights, a key and its report.
-const GOLDEN: &[u8] = &[
-    0x11, 1, 3, 2, 1, 0, 30, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-];
+const GOLDEN: &str = "11 01 03 02 01001e0001000000 0000000000000000";
 
 #[test]
 fn a_saved_state_comes_back() {
-    let golden = SavedState {
-        kind: "virtio-input",
-        version: 1,
-        data: GOLDEN.to_vec(),
-    };
     let mut device = device(InputKind::Keyboard);
-    device.restore(&golden).unwrap();
-    assert_eq!(device.save(), golden);
+    check_golden(&mut device, state::KIND, 1, GOLDEN);
     assert_eq!(device.leds(), 3);
     let mut rig = Rig::new(device, Ring::Split, 0);
     fill(&mut rig, 4);

@@ -149,6 +149,9 @@ impl Net {
         for receiver in self.receivers.iter_mut().skip(usize::from(pairs)) {
             receiver.give_back(io);
         }
+        for transmitter in self.transmitters.iter_mut().skip(usize::from(pairs)) {
+            transmitter.blocked = false;
+        }
         // Where frames go has changed, and what the new queues hold was not looked at.
         (before..self.used()).for_each(|index| self.transmit(index, io));
         self.receive_all(u32::from(self.options.queue_size), io);

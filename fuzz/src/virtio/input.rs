@@ -1,4 +1,4 @@
-//! A keyboard.
+//! A keyboard or a tablet.
 
 use trivisor_devices_pv::input::{self, InputEvent, InputKind};
 use trivisor_memory::GuestRam;
@@ -8,15 +8,19 @@ use super::{Input, Subject, entry};
 
 entry!(Host);
 
-/// Somebody who types.
-struct Host;
+/// Somebody who types, or moves about.
+struct Host(InputKind);
 
 impl Subject for Host {
     type Device = input::Input;
 
-    fn make(_ram: &GuestRam) -> (Self, input::Input) {
-        let device = input::Input::new(InputKind::Keyboard, "").expect("no serial number fits");
-        (Self, device)
+    fn make(_ram: &GuestRam, variant: u8) -> (Self, input::Input) {
+        let kind = match variant & 1 {
+            0 => InputKind::Keyboard,
+            _ => InputKind::Tablet,
+        };
+        let device = input::Input::new(kind, "").expect("no serial number fits");
+        (Self(kind), device)
     }
 
     fn host(&mut self, rig: &mut Rig<input::Input>, input: &mut Input<'_>) {
@@ -36,6 +40,7 @@ impl Subject for Host {
         assert_eq!(next(), Some(press.to_bytes().to_vec()));
         assert_eq!(next(), Some(InputEvent::REPORT.to_bytes().to_vec()));
         rig.request(1, &[&[0x11, 0, 0, 0, 1, 0, 0, 0]], 0);
-        assert_eq!(rig.device().leds(), 1);
+        let leds = u16::from(self.0 == InputKind::Keyboard);
+        assert_eq!(rig.device().leds(), leds);
     }
 }

@@ -1,4 +1,4 @@
-//! A network card with two cables.
+//! A network card with two cables, whose frames have a header or have none.
 
 use std::collections::VecDeque;
 use std::io;
@@ -27,13 +27,15 @@ struct Host([Cable; 2]);
 
 #[derive(Debug, Clone)]
 struct Cable {
+    has_header: bool,
     ram: GuestRam,
     end: Arc<Mutex<End>>,
 }
 
 impl Cable {
-    fn new(ram: &GuestRam) -> Self {
+    fn new(ram: &GuestRam, has_header: bool) -> Self {
         Self {
+            has_header,
             ram: ram.clone(),
             end: Arc::default(),
         }
@@ -46,7 +48,7 @@ impl Cable {
 
 impl Packets for Cable {
     fn has_header(&self) -> bool {
-        true
+        self.has_header
     }
 
     fn offloads(&self) -> Offloads {
@@ -102,8 +104,8 @@ impl Packets for Cable {
 impl Subject for Host {
     type Device = Net;
 
-    fn make(ram: &GuestRam) -> (Self, Net) {
-        let cables = [Cable::new(ram), Cable::new(ram)];
+    fn make(ram: &GuestRam, variant: u8) -> (Self, Net) {
+        let cables = [(); 2].map(|()| Cable::new(ram, variant & 1 == 0));
         let boxed = cables
             .clone()
             .map(|cable| Box::new(cable) as Box<dyn Packets>);
@@ -148,7 +150,8 @@ impl Subject for Host {
         rig.driver(0).add(&[], &[1600]);
         rig.driver(0).add(&[], &[1600]);
         rig.kick(0);
-        first.end().waiting.push_back(vec![2; 72]);
+        let len = if first.has_header { 72 } else { 60 };
+        first.end().waiting.push_back(vec![2; len]);
         rig.settle();
         let got = rig.poll(0).expect("a frame arrives");
         assert_eq!(got.written, 72);
