@@ -1,5 +1,6 @@
 use std::io::ErrorKind;
 
+use trivisor_buses::StorageOp;
 use trivisor_buses::testing::MemoryStorage;
 use trivisor_virtio_device::Feature;
 use trivisor_virtio_device::testing::{Reply, Rig, Ring, test_ram};
