@@ -10,6 +10,7 @@ pub mod features;
 pub mod loader;
 mod mutate;
 pub mod pci;
+pub mod virtio;
 
 #[cfg(test)]
 mod tests;
@@ -41,4 +42,5 @@ pub static TARGETS: &[Target] = targets! {
     emulator::{step}
     devices::{debug_exit i8042 ioapic pmem power pvpanic rtc uart vmgenid}
     pci::{pci_memory pci_ports}
+    virtio::{net input}
 };
