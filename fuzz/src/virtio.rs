@@ -1,7 +1,10 @@
 //! Virtio devices, driven through their queues by a driver that does what an input says.
 
+pub mod block;
 pub mod input;
 pub mod net;
+pub mod rng;
+pub mod virtio_pmem;
 
 use std::mem;
 
