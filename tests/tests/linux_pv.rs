@@ -27,7 +27,16 @@ fn in_a_network(folder: &Path, arguments: &[&str]) -> Session {
         shift
         exec \"$@\"";
     let mut command = Command::new("unshare");
-    command.args(["--net", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"]);
+    command.args([
+        "--net",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "sh",
+        "-c",
+        script,
+        "sh",
+    ]);
     command.arg(&served).arg(trivisor()).args(arguments);
     Session::spawn(&mut command)
 }
