@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trivisor_buses::CharOutput;
 use trivisor_devices_pv::console::{Console, MAX_INPUT, PortConfig, Size};
 use trivisor_memory::GuestRam;
+use trivisor_virtio_device::VirtioDevice;
 use trivisor_virtio_device::testing::Rig;
 
 use super::{Input, Subject, entry};
