@@ -35,7 +35,7 @@ pub use component::{Component, RestoreError, SavedState};
 pub use dma::{Dma, DmaError};
 pub use doorbell::{Doorbell, DoorbellAddress};
 pub use entropy::Entropy;
-pub use events::{EventSink, MachineEvent, PowerButton};
+pub use events::{EventSink, MachineEvent, MemoryBalloon, PowerButton};
 pub use line::{Line, LineEnd, Wire};
 pub use msi::{EoiTarget, Msi, MsiSink, PinRoutes};
 pub use packets::{Offloads, Packets};
