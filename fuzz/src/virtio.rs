@@ -1,6 +1,8 @@
 //! Virtio devices, driven through their queues by a driver that does what an input says.
 
+pub mod balloon;
 pub mod block;
+pub mod console;
 pub mod input;
 pub mod net;
 pub mod rng;
