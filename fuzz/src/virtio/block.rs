@@ -73,7 +73,7 @@ fn submit(rig: &mut Rig<Block>, input: &mut Input<'_>) {
 impl Subject for Disk {
     type Device = Block;
 
-    fn make(ram: &GuestRam) -> (Self, Block) {
+    fn make(ram: &GuestRam, _variant: u8) -> (Self, Block) {
         let storage = MemoryStorage::new(ram.clone(), SECTORS);
         let options = BlockOptions {
             queues: 2,

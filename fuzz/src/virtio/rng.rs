@@ -46,7 +46,7 @@ impl Entropy for Bytes {
 impl Subject for Source {
     type Device = Rng;
 
-    fn make(ram: &GuestRam) -> (Self, Rng) {
+    fn make(ram: &GuestRam, _variant: u8) -> (Self, Rng) {
         let source = Self::default();
         let bytes = Bytes {
             ram: ram.clone(),

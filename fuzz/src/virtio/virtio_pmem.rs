@@ -19,7 +19,7 @@ struct File(Arc<AtomicBool>);
 impl Subject for File {
     type Device = Pmem;
 
-    fn make(_ram: &GuestRam) -> (Self, Pmem) {
+    fn make(_ram: &GuestRam, _variant: u8) -> (Self, Pmem) {
         let fails = Arc::new(AtomicBool::new(false));
         let (start, size) = (1 << 32, 2 << 20);
         let host = fails.clone();
