@@ -130,6 +130,26 @@ fn a_buffer_without_room_breaks_the_queue() {
 }
 
 #[test]
+fn a_buffer_that_waits_goes_on_after_a_restore() {
+    for ring in Ring::ALL {
+        let (mut rig, left) = rig(ring);
+        *left.lock().unwrap() = Ok(0);
+        let id = rig.submit(QUEUE, &[], 4);
+        let entropy = Counting {
+            ram: rig.ram().clone(),
+            last: 0,
+            left: left.clone(),
+        };
+        let mut rig = rig.migrate(Rng::new(Box::new(entropy)));
+        assert!(rig.poll(QUEUE).is_none());
+        *left.lock().unwrap() = Ok(4);
+        rig.wake();
+        let reply = rig.poll(QUEUE).unwrap();
+        assert_eq!((reply.id, reply.data), (id, vec![1, 2, 3, 4]));
+    }
+}
+
+#[test]
 fn it_has_no_configuration_and_no_state() {
     let (mut rig, _left) = rig(Ring::Split);
     assert_eq!(rig.read_config(0, 4), [0; 4]);

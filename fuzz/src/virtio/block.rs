@@ -1,8 +1,9 @@
-//! A block device with two queues, and a storage that waits, fails and is busy.
+//! A block device with two queues, perhaps read-only, and a storage that waits, fails and is busy.
 
 use std::io::ErrorKind;
 use std::mem;
 
+use trivisor_buses::Storage;
 use trivisor_buses::testing::MemoryStorage;
 use trivisor_devices_pv::block::{Block, BlockOptions};
 use trivisor_memory::GuestRam;
@@ -23,8 +24,8 @@ pub fn target(data: &[u8]) {
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = super::seeds();
-    for ring in [0, 1] {
-        let mut seed = vec![ring];
+    for first in [0, 1, 0x10, 0x21] {
+        let mut seed = vec![first];
         seed.extend([0xff; 8]);
         for kind in [0, 1, 4, 8, 11, 13, 99] {
             for sectors in [1, 2] {
@@ -73,8 +74,12 @@ fn submit(rig: &mut Rig<Block>, input: &mut Input<'_>) {
 impl Subject for Disk {
     type Device = Block;
 
-    fn make(ram: &GuestRam, _variant: u8) -> (Self, Block) {
+    fn make(ram: &GuestRam, variant: u8) -> (Self, Block) {
         let storage = MemoryStorage::new(ram.clone(), SECTORS);
+        storage.change(|geometry| {
+            geometry.read_only = variant & 1 != 0;
+            geometry.can_discard = variant & 2 == 0;
+        });
         let options = BlockOptions {
             queues: 2,
             ..BlockOptions::default()
@@ -121,10 +126,15 @@ impl Subject for Disk {
             request[0] = 1; // VIRTIO_BLK_T_OUT
             request[8] = 15; // the last sector
             request[16..].fill(0x77);
-            assert_eq!(rig.request(queue, &[&request], 1).data, [0]);
+            let (status, sector) = if storage.geometry().read_only {
+                (1, [0; 512]) // VIRTIO_BLK_S_IOERR
+            } else {
+                (0, [0x77; 512])
+            };
+            assert_eq!(rig.request(queue, &[&request], 1).data, [status]);
             request[0] = 0;
             let read = rig.request(queue, &[&request[..16]], 513);
-            assert_eq!(read.data.split_last(), Some((&0, &[0x77; 512][..])));
+            assert_eq!(read.data.split_last(), Some((&0, &sector[..])));
         }
     }
 }

@@ -7,10 +7,12 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use trivisor_backends::disk::{Cache, Disk, DiskOptions, Worker};
-use trivisor_backends::net::{self, Tap};
+use trivisor_backends::entropy::HostEntropy;
+use trivisor_backends::net;
 use trivisor_devices_pv::block::{Block, BlockOptions};
 use trivisor_devices_pv::board::{Made, Plug, PlugWith, TransportKind};
 use trivisor_devices_pv::net::{Net, NetOptions};
+use trivisor_devices_pv::rng::Rng;
 use trivisor_vmm_core::VirtioConfig;
 
 use super::jail::Jail;
@@ -61,6 +63,15 @@ pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<VirtioConfig, Fai
     }
     for card in &plan.virtio.cards {
         devices.push(plug_card(card).map_err(Failure::refused("a network card's descriptor"))?);
+    }
+    if plan.virtio.rng {
+        devices.push(Box::new(PlugWith::new("virtio-rng", |ram| {
+            let entropy = HostEntropy::new(ram.clone());
+            Ok(Made {
+                device: Rng::new(Box::new(entropy)),
+                sources: Vec::new(),
+            })
+        })));
     }
     Ok(VirtioConfig {
         devices,
@@ -113,11 +124,8 @@ fn plug_card(card: &Card) -> io::Result<Box<dyn Plug>> {
     Ok(Box::new(PlugWith::new("virtio-net", move |ram| {
         let (mut cables, mut sources) = (Vec::new(), Vec::new());
         for end in ends {
-            let (cable, source): (Box<dyn trivisor_buses::Packets>, _) = match end {
-                End::Tap(fd) => {
-                    let source = fd.try_clone()?;
-                    (Box::new(Tap::new(fd, ram.clone())?), source)
-                }
+            let (cable, source) = match end {
+                End::Tap(fd) => net::tap(fd, ram.clone())?,
                 End::Socket(fd) => net::socket(fd, ram.clone())?,
             };
             cables.push(cable);
