@@ -7,6 +7,7 @@ pub mod entropy;
 pub mod escape;
 pub mod image;
 pub mod net;
+pub mod rate_limiter;
 mod segments;
 mod sys;
 pub mod tail;

@@ -31,6 +31,15 @@ pub trait EventSink: Send + Sync {
     fn event(&self, event: MachineEvent);
 }
 
+/// The hand on a memory balloon.
+pub trait MemoryBalloon: Send + Sync {
+    /// The guest is asked to give up this many bytes of its RAM, and may have the rest back.
+    fn set_target(&self, bytes: u64);
+
+    /// The bytes that it has given up, as it says.
+    fn actual(&self) -> u64;
+}
+
 /// The button on the front of the machine.
 pub trait PowerButton: Send + Sync {
     /// One short press: the guest is asked to shut down.

@@ -9,7 +9,7 @@ use crate::access::{MmioDevice, PortDevice, Widths};
 use crate::character::CharInput;
 use crate::component::{Component, RestoreError, SavedState};
 use crate::dma::Dma;
-use crate::events::{EventSink, PowerButton};
+use crate::events::{EventSink, MemoryBalloon, PowerButton};
 use crate::msi::{EoiTarget, MsiSink, PinRoutes};
 use crate::routing::{MmioBus, PortBus, RouteError};
 use crate::shell::Shell;
@@ -117,6 +117,8 @@ pub struct Fitted {
     pub eoi: Option<Arc<dyn EoiTarget>>,
     /// The button on the front.
     pub power_button: Option<Arc<dyn PowerButton>>,
+    /// The balloon.
+    pub balloon: Option<Arc<dyn MemoryBalloon>>,
     /// The serial consoles, first port first.
     pub consoles: Vec<Arc<dyn CharInput>>,
     /// What the chips wait for on the host.
@@ -281,6 +283,11 @@ impl Slots {
     /// The machine has a power button.
     pub fn power_button(&mut self, button: Arc<dyn PowerButton>) {
         self.fitted.power_button = Some(button);
+    }
+
+    /// The machine has a balloon.
+    pub fn balloon(&mut self, balloon: Arc<dyn MemoryBalloon>) {
+        self.fitted.balloon = Some(balloon);
     }
 
     /// The machine has one more serial console.

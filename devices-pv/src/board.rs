@@ -6,16 +6,17 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use thiserror::Error;
-use trivisor_buses::{Board, FitError, Slots, Woken};
+use trivisor_buses::{Board, FitError, MemoryBalloon, Shell, Slots, Woken};
 use trivisor_loader::acpi::Ecam;
 use trivisor_memory::GuestRam;
 use trivisor_mode_basic::board::{BasicBoard, BasicChips, Extension};
 use trivisor_pci::{FunctionShell, HostBridge, RootBus, Windows, ecam, ports};
-use trivisor_virtio_device::VirtioDevice;
 use trivisor_virtio_device::mmio::{self, MmioTransport};
 use trivisor_virtio_device::pci::PciTransport;
 use trivisor_virtio_device::transport::Offer;
+use trivisor_virtio_device::{Io, VirtioDevice};
 
+use crate::balloon::{Balloon, BalloonOptions};
 use crate::{dsdt, map};
 
 /// How the virtio devices are connected.
@@ -103,7 +104,65 @@ where
 
     fn plug(self: Box<Self>, socket: &mut Socket<'_>) -> Result<(), FitError> {
         let made = (self.make)(&socket.slots.host().ram).map_err(unfit(self.name))?;
-        socket.insert(self.name, made)
+        socket.insert(self.name, made).map(drop)
+    }
+}
+
+/// A device in its place, for what the host wants of it.
+pub trait Drive<D>: Send + Sync {
+    /// Gives the device a turn on the host's behalf.
+    fn drive(&self, turn: &mut dyn FnMut(&mut D, &mut Io<'_>));
+}
+
+impl<D: VirtioDevice> Drive<D> for Shell<MmioTransport<D>> {
+    fn drive(&self, turn: &mut dyn FnMut(&mut D, &mut Io<'_>)) {
+        self.with(|chip| chip.drive(turn));
+    }
+}
+
+impl<D: VirtioDevice> Drive<D> for FunctionShell<PciTransport<D>> {
+    fn drive(&self, turn: &mut dyn FnMut(&mut D, &mut Io<'_>)) {
+        self.with(|function| function.drive(turn));
+    }
+}
+
+/// A memory balloon, whose pages guest RAM takes back.
+#[derive(Debug)]
+pub struct BalloonPlug(pub BalloonOptions);
+
+impl Plug for BalloonPlug {
+    fn name(&self) -> &'static str {
+        "virtio-balloon"
+    }
+
+    fn plug(self: Box<Self>, socket: &mut Socket<'_>) -> Result<(), FitError> {
+        let reclaim = Box::new(socket.slots.host().ram.clone());
+        let made = Made {
+            device: Balloon::new(self.0, reclaim),
+            sources: Vec::new(),
+        };
+        let balloon = socket.insert("virtio-balloon", made)?;
+        socket.slots.balloon(Arc::new(BalloonHand(balloon)));
+        Ok(())
+    }
+}
+
+struct BalloonHand(Arc<dyn Drive<Balloon>>);
+
+/// Bytes of a page of a balloon: 5.5.6.
+const BALLOON_PAGE: u64 = 4096;
+
+impl MemoryBalloon for BalloonHand {
+    fn set_target(&self, bytes: u64) {
+        let pages = u32::try_from(bytes / BALLOON_PAGE).unwrap_or(u32::MAX);
+        self.0
+            .drive(&mut |balloon, io| balloon.set_target(pages, io));
+    }
+
+    fn actual(&self) -> u64 {
+        let mut pages = 0;
+        self.0.drive(&mut |balloon, _| pages = balloon.actual());
+        u64::from(pages) * BALLOON_PAGE
     }
 }
 
@@ -140,33 +199,38 @@ impl Socket<'_> {
     ///
     /// # Errors
     /// When the board has no room.
-    pub fn insert<D>(&mut self, name: &'static str, made: Made<D>) -> Result<(), FitError>
+    pub fn insert<D>(
+        &mut self,
+        name: &'static str,
+        made: Made<D>,
+    ) -> Result<Arc<dyn Drive<D>>, FitError>
     where
         D: VirtioDevice + 'static,
     {
         let host = self.slots.host().clone();
         let Made { device, sources } = made;
-        let chip: Arc<dyn Woken> = match &self.place {
+        let (chip, driven): (Arc<dyn Woken>, Arc<dyn Drive<D>>) = match &self.place {
             Place::Pci(bus) => {
                 let function = PciTransport::new(device, host.ram, host.msi, self.offer);
                 let function = function.map_err(unfit(name))?;
                 let shell = bus.add(name, function).map_err(unfit(name))?;
                 self.slots
                     .component(name, Arc::<FunctionShell<_>>::clone(&shell));
-                shell
+                (Arc::<FunctionShell<_>>::clone(&shell), shell)
             }
             Place::Mmio { chips, at } => {
                 let (address, pin) = at.ok_or(NoRoom).map_err(unfit(name))?;
                 let line = chips.io_apic().wire(pin).line();
                 let chip = MmioTransport::new(device, host.ram, line, self.offer);
-                self.slots
-                    .mmio(name, address, mmio::SIZE, mmio::WIDTHS, chip)?
+                let slots = &mut *self.slots;
+                let shell = slots.mmio(name, address, mmio::SIZE, mmio::WIDTHS, chip)?;
+                (Arc::<Shell<_>>::clone(&shell), shell)
             }
         };
         for source in sources {
             self.slots.source(source, chip.clone());
         }
-        Ok(())
+        Ok(driven)
     }
 }
 

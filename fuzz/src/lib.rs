@@ -10,6 +10,8 @@ pub mod features;
 pub mod loader;
 mod mutate;
 pub mod pci;
+pub mod queues;
+pub mod virtio;
 
 #[cfg(test)]
 mod tests;
@@ -40,5 +42,7 @@ pub static TARGETS: &[Target] = targets! {
     loader::{elf pvh multiboot1 multiboot2 bzimage gzip bzip2 lzma xz lz4 zstd}
     emulator::{step}
     devices::{debug_exit i8042 ioapic pmem power pvpanic rtc uart vmgenid}
+    queues::{split_queue packed_queue}
     pci::{pci_memory pci_ports}
+    virtio::{balloon block console input net rng virtio_pmem}
 };

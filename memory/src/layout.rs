@@ -81,6 +81,17 @@ impl RamLayout {
         std::iter::once(self.low()).chain(self.high())
     }
 
+    /// Whether `len` bytes at `address` are all RAM, without a hole.
+    #[must_use]
+    pub fn contains(self, address: u64, len: u64) -> bool {
+        self.ranges().any(|range| {
+            let rest = address
+                .checked_sub(range.start)
+                .and_then(|at| range.size.checked_sub(at));
+            rest.is_some_and(|rest| len <= rest)
+        })
+    }
+
     /// The first address above 4 GiB that is not RAM.
     #[must_use]
     pub fn end(self) -> u64 {

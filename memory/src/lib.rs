@@ -3,6 +3,7 @@
 
 mod backing;
 mod dirty;
+mod discard;
 mod layout;
 mod mapping;
 mod ram;
@@ -13,6 +14,7 @@ mod tests;
 
 pub use backing::{Backing, HugePages};
 pub use dirty::DirtyLog;
+pub use discard::DiscardError;
 pub use layout::{HOLE_END, HOLE_START, PAGE_SIZE, RamLayout, RamRange};
 pub use mapping::{FileMapping, MappingError};
 pub use ram::{DirtyPages, GuestRam, RamError, RamOptions, host_memory};

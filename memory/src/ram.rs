@@ -16,7 +16,7 @@ use vm_memory::{
 
 use crate::backing::{self, Backing, HugePages};
 use crate::dirty::DirtyLog;
-use crate::layout::{RamLayout, RamRange};
+use crate::layout::{PAGE_SIZE, RamLayout, RamRange};
 use crate::slot::{Slot, SlotKind};
 
 /// RAM that cannot be had.
@@ -88,6 +88,8 @@ pub struct RamOptions {
 #[derive(Debug, Clone)]
 pub struct GuestRam {
     layout: RamLayout,
+    /// Bytes of a page of the backing.
+    page: u64,
     memory: Arc<GuestMemoryMmap<DirtyLog>>,
 }
 
@@ -131,6 +133,7 @@ impl GuestRam {
         }
         Ok(Self {
             layout,
+            page: options.huge_pages.map_or(PAGE_SIZE, HugePages::bytes),
             memory: Arc::new(GuestMemoryMmap::from_regions(regions)?),
         })
     }
@@ -139,6 +142,12 @@ impl GuestRam {
     #[must_use]
     pub const fn layout(&self) -> RamLayout {
         self.layout
+    }
+
+    /// Bytes of the smallest piece that the host gives, and takes back: 4 KiB, or a huge page.
+    #[must_use]
+    pub const fn page(&self) -> u64 {
+        self.page
     }
 
     /// As vm-memory's type, for crates that work on guest memory.

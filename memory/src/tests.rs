@@ -202,3 +202,82 @@ fn exchanges_are_atomic_or_refused() {
         "not RAM"
     );
 }
+
+#[test]
+fn pages_that_go_back_read_zeros_and_cost_nothing() {
+    let file = tempfile::tempfile().unwrap();
+    let backings = [
+        Backing::Anonymous,
+        Backing::Memfd,
+        Backing::File(Arc::new(file.try_clone().unwrap())),
+    ];
+    for backing in backings {
+        let options = RamOptions {
+            backing,
+            ..RamOptions::default()
+        };
+        let ram = ram(16 << 20, &options);
+        assert!(ram.write(0x10_0000, &vec![7; 8 << 20]));
+        let before = resident(&ram);
+        assert!(before >= 8 << 20, "{before} bytes of {options:?}");
+        ram.start_dirty_log();
+        assert_eq!(ram.discard(0x10_0000, 8 << 20).unwrap(), 8 << 20);
+        assert_eq!(resident(&ram), before - (8 << 20), "{options:?}");
+        let dirty = ram.take_dirty();
+        let pages: u32 = dirty[0].bits.iter().map(|bits| bits.count_ones()).sum();
+        assert_eq!(pages, 2048, "a snapshot sees that they changed");
+        let mut found = [1; 4096];
+        assert!(ram.read(0x8f_f000, &mut found));
+        assert_eq!(found, [0; 4096]);
+        assert!(ram.write(0x10_0000, b"again"));
+    }
+    let blocks = std::os::unix::fs::MetadataExt::blocks(&file.metadata().unwrap());
+    assert!(
+        blocks * 512 < 1 << 20,
+        "the file has a hole: {blocks} blocks"
+    );
+}
+
+/// Bytes of RAM that the host has given to this process.
+fn resident(ram: &GuestRam) -> u64 {
+    let slot = ram.slots().next().unwrap();
+    let pages = usize::try_from(slot.size / PAGE_SIZE).unwrap();
+    let mut pagemap = std::fs::File::open("/proc/self/pagemap").unwrap();
+    let at = slot.host_address / PAGE_SIZE * 8;
+    pagemap.seek(std::io::SeekFrom::Start(at)).unwrap();
+    let mut entries = vec![0; pages * 8];
+    pagemap.read_exact(&mut entries).unwrap();
+    // The top bits of an entry: present, swapped.
+    let present = entries.chunks(8).filter(|entry| entry[7] & 0xc0 != 0);
+    present.count() as u64 * PAGE_SIZE
+}
+
+#[test]
+fn only_whole_pages_of_ram_go_back() {
+    let ram = ram(HOLE_START + (1 << 20), &RamOptions::default());
+    let page = [5; 0x3000];
+    assert!(ram.write(0x1000, &page));
+    assert_eq!(ram.discard(0x1001, 0x2fff).unwrap(), 0x2000);
+    assert_eq!(ram.discard(0x1001, 0xffe).unwrap(), 0);
+    assert_eq!(ram.discard(0x1000, 0).unwrap(), 0);
+    let mut found = [0; 0x3000];
+    assert!(ram.read(0x1000, &mut found));
+    assert_eq!(found[..0x1000], page[..0x1000]);
+    assert_eq!(found[0x1000..], [0; 0x2000]);
+    for (address, len) in [
+        (HOLE_START - 0x1000, 0x2000),
+        (HOLE_START, 0x1000),
+        (HOLE_START - 0x1000, HOLE_END),
+        (HOLE_END - 0x1000, 0x2000),
+        (HOLE_END + (1 << 20), 0x1000),
+        (u64::MAX - 0xfff, 0x1000),
+        (0, u64::MAX),
+    ] {
+        let refused = ram.discard(address, len);
+        assert!(
+            matches!(refused, Err(DiscardError::NotRam { .. })),
+            "{len:#x} at {address:#x}"
+        );
+    }
+    assert_eq!(ram.discard(HOLE_END, 1 << 20).unwrap(), 1 << 20);
+}

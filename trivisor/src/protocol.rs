@@ -23,6 +23,10 @@ pub(crate) enum Request {
     PowerButton,
     Stop,
     Counters,
+    /// The guest is to give up this many bytes.
+    Balloon {
+        bytes: u64,
+    },
 }
 
 /// What the VM process tells.

@@ -4,6 +4,7 @@
 
 pub mod device;
 pub mod features;
+pub mod host_side;
 pub mod mmio;
 #[cfg(feature = "pci")]
 pub mod pci;
@@ -18,4 +19,5 @@ pub mod transport;
 
 pub use device::{DeviceType, Io, VirtioDevice};
 pub use features::Feature;
+pub use host_side::HostSide;
 pub use queue::{Area, Chain, Half, Queue, QueueError, QueueStateV1};

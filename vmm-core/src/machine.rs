@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::Builder;
 
 use thiserror::Error;
-use trivisor_buses::{Board, CharInput, FitError, Fitted, Host, PowerButton, Slots};
+use trivisor_buses::{Board, CharInput, FitError, Fitted, Host, MemoryBalloon, PowerButton, Slots};
 #[cfg(feature = "pv")]
 use trivisor_devices_pv::board::PvBoard;
 use trivisor_kvm::{
@@ -344,6 +344,12 @@ impl Machine {
     pub fn press_power_button(&self) -> bool {
         let button: Option<&Arc<dyn PowerButton>> = self.fitted.power_button.as_ref();
         button.inspect(|button| button.press()).is_some()
+    }
+
+    /// The memory balloon, where the board has one.
+    #[must_use]
+    pub fn balloon(&self) -> Option<&Arc<dyn MemoryBalloon>> {
+        self.fitted.balloon.as_ref()
     }
 
     /// The first serial console.

@@ -1,11 +1,13 @@
 //! Disks: what stands behind a device as [`Storage`].
 //!
-//! A [`Disk`] takes requests and moves data between a file and guest RAM without a copy of its own:
+//! [`open`] finds the files of an image, in the process that knows names. A [`Disk`] is made of them, in the process of
+//! the VM, which opens nothing. It takes requests and moves data between the files and guest RAM:
 //!
 //! | image | by | threads |
 //! |---|---|---|
 //! | raw, block device | io_uring | none |
 //! | the same, where the host forbids io_uring | `preadv`, `pwritev`, `fallocate`, `fdatasync` | [`Worker`]s |
+//! | qcow2 with its backing files, vmdk (read only) | the crate imago, through a copy | [`Worker`]s |
 //!
 //! **Events.** The descriptor of [`Parts::event`] becomes readable when a request ends, and is made for an
 //! edge-triggered event loop: nobody has to read it. What ends within [`start`](Storage::start) or
@@ -15,8 +17,14 @@
 //! **Ordering.** A flush covers the writes whose completion was fetched before it was submitted.
 
 mod event;
+mod format;
+mod image_mover;
+mod limited;
+mod manage;
+mod open;
 mod options;
 mod pool;
+mod qcow2_header;
 mod raw;
 mod ring_mover;
 mod task;
@@ -28,17 +36,22 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use rustix::io::Errno;
 use thiserror::Error;
 use trivisor_buses::{Completion, Geometry, Storage, StorageBusy, StorageOp, StorageRequest};
 use trivisor_memory::GuestRam;
 
+pub use format::{Format, UnknownFormat};
+pub use limited::Limited;
+pub use manage::{Info, ManageError, convert, create, info};
+pub use open::{OpenError, OpenOptions, Opened, open};
 pub use options::{Cache, DiskOptions, Engine};
 pub use pool::Worker;
 
-use crate::sys::buffers::{Alignment, Buffers};
+use crate::sys::buffers::{Buffers, Fit};
+use image_mover::ImageExecutor;
 use pool::Pool;
 use raw::RawExecutor;
 use ring_mover::RingMover;
@@ -61,6 +74,14 @@ pub enum DiskError {
     Direct {
         /// Bytes; 0 if the file system has no direct I/O.
         block: u32,
+    },
+    /// Not what its format says.
+    #[error("it is no valid {format} image")]
+    Image {
+        /// Its format.
+        format: Format,
+        /// What is wrong.
+        source: io::Error,
     },
     /// No ring for another reason than that the host forbids it, or no descriptor.
     #[error("the host gives no means to read and write it")]
@@ -85,7 +106,7 @@ pub struct Disk {
     geometry: Geometry,
     cache: Cache,
     depth: usize,
-    alignment: Option<Alignment>,
+    fit: Fit,
     ram: GuestRam,
     event: Arc<OwnedFd>,
     mover: Mover,
@@ -113,14 +134,13 @@ impl Disk {
     /// When it is no whole number of sectors, does not fit direct I/O, or the host refuses.
     pub fn raw(file: File, ram: GuestRam, options: &DiskOptions) -> Result<Parts, DiskError> {
         let geometry = raw::geometry(&file, options.read_only)?;
-        let alignment = raw::alignment(&file)?;
-        let event = event::new().map_err(DiskError::Host)?;
-        let outer = event.try_clone().map_err(DiskError::Host)?;
-        let event = Arc::new(event);
-        let depth = options.depth();
+        let fit = raw::fit(&file)?;
+        let event = Arc::new(event::new().map_err(DiskError::Host)?);
         let ring = match options.engine {
             Engine::Threads => None,
-            Engine::Auto => RingMover::new(&file, &event, depth).map_err(DiskError::Host)?,
+            Engine::Auto => {
+                RingMover::new(&file, &event, options.depth()).map_err(DiskError::Host)?
+            }
         };
         let (mover, workers) = if let Some(ring) = ring {
             (Mover::Ring(Box::new(ring)), Vec::new())
@@ -129,11 +149,54 @@ impl Disk {
             let (pool, workers) = Pool::new(executor, Arc::clone(&event), options.workers.max(1));
             (Mover::Pool(pool), workers)
         };
+        Self::parts(geometry, fit, ram, options, event, mover, workers)
+    }
+
+    /// An image of any format, see [`open`].
+    ///
+    /// # Errors
+    /// As [`raw`](Self::raw); or the image is not what its format says.
+    pub fn image(image: Opened, ram: GuestRam, options: &DiskOptions) -> Result<Parts, DiskError> {
+        let options = DiskOptions {
+            read_only: options.read_only || image.read_only,
+            ..*options
+        };
+        let format = image.format();
+        let image = match image.into_raw() {
+            Ok(file) => return Self::raw(file, ram, &options),
+            Err(image) => image,
+        };
+        let access = image
+            .access()
+            .map_err(|source| DiskError::Image { format, source })?;
+        let geometry = Geometry {
+            capacity: raw::checked_size(access.size())?,
+            read_only: options.read_only,
+            physical_block: 4096,
+            can_discard: !options.read_only,
+        };
+        let event = Arc::new(event::new().map_err(DiskError::Host)?);
+        let executor = Box::new(ImageExecutor(RwLock::new(access)));
+        let (pool, workers) = Pool::new(executor, Arc::clone(&event), options.workers.max(1));
+        let mover = Mover::Pool(pool);
+        Self::parts(geometry, Fit::Copied, ram, &options, event, mover, workers)
+    }
+
+    fn parts(
+        geometry: Geometry,
+        fit: Fit,
+        ram: GuestRam,
+        options: &DiskOptions,
+        event: Arc<OwnedFd>,
+        mover: Mover,
+        workers: Vec<Worker>,
+    ) -> Result<Parts, DiskError> {
+        let outer = event.try_clone().map_err(DiskError::Host)?;
         let disk = Self {
             geometry,
             cache: options.cache,
-            depth: depth as usize,
-            alignment,
+            depth: options.depth() as usize,
+            fit,
             ram,
             event,
             mover,
@@ -163,9 +226,7 @@ impl Disk {
             .pop()
             .unwrap_or_else(|| Box::new(Buffers::new(self.ram.clone())));
         let set = match request.op {
-            StorageOp::Read | StorageOp::Write => {
-                buffers.set_guest(request.segments, self.alignment)
-            }
+            StorageOp::Read | StorageOp::Write => buffers.set_guest(request.segments, self.fit),
             _ => {
                 buffers.set_none();
                 Ok(())

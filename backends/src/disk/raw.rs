@@ -12,7 +12,7 @@ use trivisor_buses::Geometry;
 use super::DiskError;
 use super::pool::Execute;
 use super::task::Task;
-use crate::sys::buffers::{Alignment, Buffers};
+use crate::sys::buffers::{Alignment, Buffers, Fit};
 use crate::sys::step::run;
 
 /// What a file is as a disk.
@@ -21,15 +21,20 @@ pub(crate) fn geometry(file: &File, read_only: bool) -> Result<Geometry, DiskErr
     let capacity = (&mut &*file)
         .seek(SeekFrom::End(0))
         .map_err(DiskError::Metadata)?;
-    if capacity == 0 || !capacity.is_multiple_of(512) {
-        return Err(DiskError::Size { size: capacity });
-    }
     Ok(Geometry {
-        capacity,
+        capacity: checked_size(capacity)?,
         read_only,
         physical_block: physical_block(file),
         can_discard: !read_only,
     })
+}
+
+/// A whole number of sectors, or an error.
+pub(crate) const fn checked_size(size: u64) -> Result<u64, DiskError> {
+    if size == 0 || !size.is_multiple_of(512) {
+        return Err(DiskError::Size { size });
+    }
+    Ok(size)
 }
 
 /// A block device's own, or the file system's.
@@ -44,11 +49,11 @@ fn physical_block(file: &File) -> u32 {
         .unwrap_or(512)
 }
 
-/// What direct I/O asks of memory; none when the file was opened without `O_DIRECT`.
-pub(crate) fn alignment(file: &File) -> Result<Option<Alignment>, DiskError> {
+/// What direct I/O asks of memory; nothing when the file was opened without `O_DIRECT`.
+pub(crate) fn fit(file: &File) -> Result<Fit, DiskError> {
     let flags = fcntl_getfl(file).map_err(|error| DiskError::Metadata(error.into()))?;
     if !flags.contains(OFlags::DIRECT) {
-        return Ok(None);
+        return Ok(Fit::Any);
     }
     let (memory, block) = told_alignment(file.as_fd())
         .or_else(|| Some((4096, ioctl_blksszget(file).ok()?)))
@@ -58,7 +63,7 @@ pub(crate) fn alignment(file: &File) -> Result<Option<Alignment>, DiskError> {
         return Err(DiskError::Direct { block });
     }
     let unfit = |error| DiskError::Metadata(io::Error::other(error));
-    Ok(Some(Alignment {
+    Ok(Fit::Aligned(Alignment {
         memory: usize::try_from(memory.clamp(1, 4096)).map_err(unfit)?,
         block: usize::try_from(block).map_err(unfit)?,
     }))

@@ -52,6 +52,17 @@ impl Alignment {
     }
 }
 
+/// How the memory of a request is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// However it lies.
+    Any,
+    /// As direct I/O wants it; copied where it lies otherwise.
+    Aligned(Alignment),
+    /// Always through a copy.
+    Copied,
+}
+
 /// What lies behind the runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -117,15 +128,11 @@ impl Buffers {
         self.clear(Kind::Guest);
     }
 
-    /// The segments; copied where they do not lie as `alignment` says.
+    /// The segments, to be used as `fit` says.
     ///
     /// # Errors
     /// `InvalidInput`: a segment is not RAM.
-    pub(crate) fn set_guest(
-        &mut self,
-        segments: &[Segment],
-        alignment: Option<Alignment>,
-    ) -> io::Result<()> {
+    pub(crate) fn set_guest(&mut self, segments: &[Segment], fit: Fit) -> io::Result<()> {
         self.clear(Kind::Guest);
         let Self { ram, runs, .. } = self;
         for segment in segments {
@@ -145,8 +152,11 @@ impl Buffers {
         }
         self.segments.extend_from_slice(segments);
         self.left = Segment::total(segments);
-        self.bounces =
-            alignment.is_some_and(|wanted| !self.runs.iter().all(|run| wanted.fits(run)));
+        self.bounces = match fit {
+            Fit::Any => false,
+            Fit::Aligned(wanted) => !self.runs.iter().all(|run| wanted.fits(run)),
+            Fit::Copied => true,
+        };
         Ok(())
     }
 
@@ -192,6 +202,18 @@ impl Buffers {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The next bytes of what goes through a copy: of the guest for a write, for the guest for a read.
+    ///
+    /// # Errors
+    /// `InvalidInput`: it does not go through a copy.
+    pub(crate) fn copied(&mut self, step: Step) -> io::Result<&mut [u8]> {
+        if !self.bounces {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.prepare(step)?;
+        Ok(self.bounce(self.bounce_len()).1)
     }
 
     fn fill_bounce(&mut self) {

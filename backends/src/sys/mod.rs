@@ -1,6 +1,7 @@
 //! System calls that have no safe wrapper: all unsafe code of this crate.
 
 pub(crate) mod buffers;
+pub(crate) mod image_file;
 pub(crate) mod inherit;
 pub(crate) mod ring;
 pub(crate) mod step;

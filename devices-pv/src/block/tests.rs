@@ -1,5 +1,6 @@
 use std::io::ErrorKind;
 
+use trivisor_buses::StorageOp;
 use trivisor_buses::testing::MemoryStorage;
 use trivisor_virtio_device::Feature;
 use trivisor_virtio_device::testing::{Reply, Rig, Ring, test_ram};
@@ -84,6 +85,12 @@ fn bare(rig: &mut Rig<Block>, kind: RequestType, sector: u64, in_len: u32) -> u8
 fn submit_write(rig: &mut Rig<Block>, queue: u16, sector: u64, byte: u8) -> u16 {
     let header = header(RequestType::OUT, sector);
     rig.submit(queue, &[&header, &[byte; 512]], 1)
+}
+
+/// The next request that came back, with its status.
+fn status_of(rig: &mut Rig<Block>) -> Option<(u16, u8)> {
+    let reply = rig.poll(0)?;
+    Some((reply.id, split(&reply).1))
 }
 
 #[test]
@@ -632,6 +639,35 @@ fn a_new_capacity_is_told() {
         assert_eq!(bare(&mut rig, RequestType::IN, 7, 512), 0);
         rig.call(Block::resize);
         assert_eq!(rig.take_config_changes(), 0, "nothing changed");
+    }
+}
+
+#[test]
+fn a_disk_goes_on_where_it_was_saved() {
+    for ring in Ring::ALL {
+        let (mut rig, storage) = rig(ring);
+        storage.hold(true);
+        storage.limit(1);
+        let first = submit_write(&mut rig, 0, 1, 1);
+        let second = submit_write(&mut rig, 0, 2, 2);
+        assert_eq!(status_of(&mut rig), None);
+        let fresh = Block::new(options(1), Box::new(storage.clone())).unwrap();
+        let mut rig = rig.migrate(fresh);
+        assert_eq!(
+            rig.take_config_changes(),
+            0,
+            "the disk is as large as before"
+        );
+        assert_eq!(
+            status_of(&mut rig),
+            Some((first, 0)),
+            "ended before it was saved"
+        );
+        assert_eq!((status_of(&mut rig), storage.held()), (None, 1));
+        assert!(storage.end(0));
+        rig.wake();
+        assert_eq!(status_of(&mut rig), Some((second, 0)));
+        assert_eq!((storage.sector(1), storage.sector(2)), (Some(1), Some(2)));
     }
 }
 

@@ -36,6 +36,7 @@
 
 mod config;
 mod control;
+mod link;
 mod receive;
 pub mod regs;
 mod state;
@@ -44,13 +45,12 @@ mod transmit;
 #[cfg(test)]
 mod tests;
 
-use trivisor_buses::{Offloads, Packets, RestoreError, SavedState};
+use trivisor_buses::{Packets, RestoreError, SavedState};
 use trivisor_virtio_device::{Chain, DeviceType, Io, VirtioDevice};
 
 pub use self::config::{MAX_PAIRS, NetError, NetOptions};
-use self::control::Command;
 use self::receive::{Pause, Receiver, Shape};
-use self::regs::{Ack, ETHERNET, Features, LONGEST_FRAME, Status};
+use self::regs::{ETHERNET, Features, LONGEST_FRAME};
 pub use self::state::NetStateV1;
 use self::transmit::Transmitter;
 
@@ -142,55 +142,6 @@ impl Net {
         self.counters
     }
 
-    /// Plugs the cables in, or pulls them out.
-    pub fn set_link(&mut self, up: bool, io: &mut Io<'_>) {
-        self.change(io, |net| net.state.link_up = up);
-    }
-
-    /// Asks the driver to announce itself to the network, as after a move to another host.
-    pub fn announce(&mut self, io: &mut Io<'_>) {
-        if Features::from_bits(io.features()).guest_announce() {
-            self.state.announce = true;
-            io.config_changed();
-        }
-    }
-
-    fn status(&self) -> Status {
-        Status::new()
-            .with_link_up(self.link_is_up())
-            .with_announce(self.state.announce)
-    }
-
-    const fn link_is_up(&self) -> bool {
-        self.state.link_up && self.cables_up
-    }
-
-    fn look_at_cables(&self) -> bool {
-        self.cables.iter().all(|cable| cable.link_is_up())
-    }
-
-    /// Does what may change the link, and what follows from it.
-    fn change(&mut self, io: &mut Io<'_>, what: impl FnOnce(&mut Self)) {
-        let before = self.link_is_up();
-        what(self);
-        if self.link_is_up() == before {
-            return;
-        }
-        io.config_changed();
-        for transmitter in &mut self.transmitters {
-            transmitter.blocked = false;
-        }
-        (0..self.used()).for_each(|index| self.transmit(index, io));
-        self.receive_all(u32::from(self.options.queue_size), io);
-    }
-
-    fn refresh_cables(&mut self, io: &mut Io<'_>) {
-        let up = self.look_at_cables();
-        if up != self.cables_up {
-            self.change(io, |net| net.cables_up = up);
-        }
-    }
-
     /// Pairs of queues in use; restored state is checked, so there are so many.
     fn used(&self) -> usize {
         usize::from(self.state.pairs)
@@ -246,83 +197,6 @@ impl Net {
 
     fn receive_all(&mut self, most: u32, io: &mut Io<'_>) -> bool {
         (0..self.used()).fold(false, |more, to| self.receive(to, most, io) | more)
-    }
-
-    /// Carries out the commands that there are. None goes back before the end, so they are no more than the queue has.
-    fn control(&mut self, queue: u16, io: &mut Io<'_>) {
-        let mut chain = std::mem::take(&mut self.chain);
-        let mut left = CONTROL_SIZE;
-        let mut more = true;
-        while more {
-            while left > 0 && io.pop(queue, &mut chain) {
-                left -= 1;
-                let command = Command::read(io.ram(), &chain, Features::from_bits(io.features()));
-                let ack = command.map_or(Ack::Err, |command| self.carry_out(command, io));
-                match chain.write(io.ram(), 0, &[ack as u8]) {
-                    Ok(()) => io.push(queue, chain.id(), 1),
-                    Err(error) => io.fail(queue, error),
-                }
-            }
-            more = io.want_notifications(queue, true) && left > 0;
-        }
-        if left < CONTROL_SIZE {
-            io.publish(queue);
-        }
-        self.chain = chain;
-    }
-
-    fn carry_out(&mut self, command: Command, io: &mut Io<'_>) -> Ack {
-        match command {
-            Command::Filter => {}
-            Command::SetMac(mac) => self.state.mac = mac,
-            Command::Announced => self.state.announce = false,
-            Command::SetPairs(pairs) => {
-                if !(1..=self.cables.len()).contains(&usize::from(pairs)) {
-                    return Ack::Err;
-                }
-                self.set_pairs(pairs, io);
-            }
-            Command::SetOffloads(bits) => {
-                let negotiated = config::switchable(Features::from_bits(io.features()));
-                if bits & !negotiated.into_bits() != 0 {
-                    return Ack::Err;
-                }
-                let before = std::mem::replace(&mut self.state.guest_offloads, bits);
-                if !self.accept_offloads() {
-                    self.state.guest_offloads = before;
-                    self.accept_offloads();
-                    return Ack::Err;
-                }
-            }
-        }
-        Ack::Ok
-    }
-
-    fn set_pairs(&mut self, pairs: u16, io: &mut Io<'_>) {
-        let before = self.used();
-        self.state.pairs = pairs;
-        for receiver in self.receivers.iter_mut().skip(usize::from(pairs)) {
-            receiver.give_back(io);
-        }
-        // Where frames go has changed, and what the new queues hold was not looked at.
-        (before..self.used()).for_each(|index| self.transmit(index, io));
-        self.receive_all(u32::from(self.options.queue_size), io);
-    }
-
-    /// Tells the cables what the driver takes; false when one of them refuses.
-    fn accept_offloads(&mut self) -> bool {
-        let takes = config::guest_offloads(Features::from_bits(self.state.guest_offloads));
-        if !self.has_header {
-            return takes == Offloads::default();
-        }
-        let mut all = true;
-        for cable in &mut self.cables {
-            if cable.accept_offloads(takes).is_err() {
-                self.counters.offload_errors += 1;
-                all = false;
-            }
-        }
-        all
     }
 }
 

@@ -66,6 +66,8 @@ pub(super) struct Receiver {
     // Kept so that nothing is allocated.
     spare: Vec<Chain>,
     into: Vec<Segment>,
+    /// What `into` was chosen for, and its bytes, while that is right.
+    chosen: Option<(Shape, u64)>,
 }
 
 impl Receiver {
@@ -80,6 +82,7 @@ impl Receiver {
             unpublished: 0,
             spare: Vec::new(),
             into: Vec::new(),
+            chosen: None,
         }
     }
 
@@ -156,6 +159,7 @@ impl Receiver {
     /// As [`give_back`](Self::give_back), where the queue is no more.
     pub(super) fn forget(&mut self) {
         self.spare.extend(self.held.drain(..));
+        self.chosen = None;
         self.bytes = 0;
         self.owed = 0;
         self.hungry = true;
@@ -215,12 +219,16 @@ impl Receiver {
         }
         self.owed = self.owed.saturating_sub(1);
         self.bytes += len;
+        self.chosen = None;
         self.held.push_back(chain);
         true
     }
 
     /// Chooses the segments for a frame, with room for one byte more than it may have; all their bytes, header included.
     fn choose(&mut self, shape: Shape) -> u64 {
+        if let Some((_, total)) = self.chosen.filter(|(chosen, _)| *chosen == shape) {
+            return total;
+        }
         self.into.clear();
         let mut skip = if shape.has_header { 0 } else { HEADER_LEN };
         let mut room = shape.most() + 1;
@@ -239,7 +247,9 @@ impl Receiver {
                 self.into.push(Segment { address, len });
             }
         }
-        shape.most() + 1 - room
+        let total = shape.most() + 1 - room;
+        self.chosen = Some((shape, total));
+        total
     }
 
     /// Gives the driver a frame that has `len` bytes with its header, for which there were `total`.
@@ -274,6 +284,7 @@ impl Receiver {
             io.fail(self.queue, error);
             return;
         }
+        self.chosen = None;
         let mut rest = len;
         for chain in self.held.drain(..usize::from(buffers)) {
             let written = rest.min(chain.writable_len());

@@ -38,12 +38,13 @@ const SYSTEM_READ: Access = Access {
     user: false,
 };
 
-/// CPUID cannot hide SMAP (308), SMEP (295), CMPXCHG16B (141), POPCNT (151), SSSE3 (137), XSAVE and FSGSBASE there,
-/// and each use of one in ring 0 is finished in user space, at some 70 us: Linux is asked to leave them alone.
-/// (With SSSE3 alone, the self-test of its BLAKE2s takes minutes.)
+/// CPUID cannot hide SMAP (308), SMEP (295), CMPXCHG16B (141), POPCNT (151), SSSE3 (137) and FSGSBASE there, and each
+/// use of one in ring 0 is finished in user space, at some 70 us: Linux is asked to leave them alone. (With SSSE3
+/// alone, the self-test of its BLAKE2s takes minutes.) But not XSAVE: user space sees AVX and uses it, and a Linux
+/// with `noxsave` loses the upper halves of its registers at each change of tasks.
 /// Mitigations would guard a ring 0 that speculates; this one is interpreted.
 pub(crate) const LINUX_CMDLINE: &str =
-    "mitigations=off noxsave nofsgsbase clearcpuid=308,295,141,151,137";
+    "mitigations=off nofsgsbase clearcpuid=308,295,141,151,137";
 
 /// This host's KVM is backed by PVM.
 pub(crate) fn is_host() -> bool {

@@ -12,7 +12,7 @@ mod run;
 mod vsock;
 
 pub(crate) use disk::{DiskArgument, DiskBus, DiskCache, DiskFormat};
-pub(crate) use memory::{BackingArgument, MemoryArgument, show_size};
+pub(crate) use memory::{BackingArgument, MemoryArgument, parse_size, show_size};
 pub(crate) use net::{NetArgument, NetLink};
 pub(crate) use run::RunArguments;
 pub(crate) use vsock::VsockArgument;
@@ -54,6 +54,14 @@ pub(crate) enum Verb {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Ask a VM's guest to give up memory, or let it have it back with a smaller size
+    Balloon {
+        /// The VM
+        name: String,
+        /// What it is to give up in all, such as 64M
+        #[arg(value_name = "SIZE", value_parser = parse_size)]
+        size: u64,
     },
     /// Press a VM's power button
     Stop {

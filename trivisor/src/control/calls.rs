@@ -26,6 +26,10 @@ pub(crate) enum Call {
     Resume,
     PowerButton,
     Stop,
+    /// The guest is to give up this many bytes.
+    Balloon {
+        bytes: u64,
+    },
 }
 
 /// The answer.

@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use trivisor_backends::terminal::RawTerminal;
+use trivisor_backends::vsock::ConnectServer;
 
 use crate::control::calls::Call;
 use crate::control::clients::Clients;
@@ -78,6 +79,8 @@ struct Control {
     ending: Option<Ending>,
     /// The VM does not end but with this process.
     abandoned: bool,
+    /// The VM process may ask for streams to programs of the host.
+    streams_served: bool,
     vm: Vm,
     _terminal: Option<RawTerminal>,
 }
@@ -108,6 +111,7 @@ impl Control {
             keyboard,
             ending: None,
             abandoned: false,
+            streams_served: true,
             vm,
             plan,
             _terminal: terminal,
@@ -144,6 +148,9 @@ impl Control {
             if let Some(keyboard) = &mut self.keyboard {
                 keyboard.flush();
             }
+            if ready.streams {
+                self.connect_streams();
+            }
             self.serve_clients(ready.listener);
             let over = match self.listen(ready.channel) {
                 // Whatever it had to say has been said.
@@ -155,6 +162,22 @@ impl Control {
             {
                 return Ok(status);
             }
+        }
+    }
+
+    /// Where the guest's streams are connected, unless the VM process has abused it.
+    fn streams(&self) -> Option<&ConnectServer> {
+        let sockets = self.plan.virtio.sockets.as_ref();
+        sockets
+            .filter(|_| self.streams_served)
+            .map(|sockets| &sockets.server)
+    }
+
+    /// Connects one stream of the guest's.
+    fn connect_streams(&mut self) {
+        // A guest that wants many takes turns with everything else.
+        if self.streams().is_some_and(|server| server.turn().is_err()) {
+            self.streams_served = false;
         }
     }
 

@@ -62,6 +62,7 @@ impl Requests {
             Call::Resume => Request::Resume,
             Call::PowerButton => Request::PowerButton,
             Call::Stop => Request::Stop,
+            Call::Balloon { bytes } => Request::Balloon { bytes },
         };
         let full = self.unanswered.len() >= MAX_UNANSWERED && !matches!(asker, Asker::Nobody);
         let sent = match full {
@@ -88,7 +89,13 @@ impl Requests {
         let (asker, call) = self.unanswered.pop_front().ok_or(Unasked)?;
         let reply = match answer {
             Answer::Done => Reply::Done,
-            Answer::Absent => Reply::Refused("this machine has no power button".into()),
+            Answer::Absent => Reply::Refused(
+                match call {
+                    Call::Balloon { .. } => "this machine has no balloon: start it with --balloon",
+                    _ => "this machine has no power button",
+                }
+                .into(),
+            ),
             Answer::Counters(counters) => Reply::Info(Box::new(Info { counters, ..info() })),
         };
         asker.tell(&reply, output);

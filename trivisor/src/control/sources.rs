@@ -20,6 +20,8 @@ pub(super) struct Ready {
     pub(super) signals: bool,
     pub(super) listener: bool,
     pub(super) stdin: bool,
+    /// The guest wants a stream to a program of the host.
+    pub(super) streams: bool,
 }
 
 impl Control {
@@ -47,6 +49,9 @@ impl Control {
         self.clients.streams().for_each(|fd| {
             add(fd, PollFlags::IN);
         });
+        let streams = self
+            .streams()
+            .map(|server| add(server.as_fd(), PollFlags::IN));
         let timeout = self.next_deadline().map(|deadline| {
             let rest = deadline.saturating_duration_since(Instant::now());
             Timespec::try_from(rest).unwrap_or(Timespec {
@@ -66,6 +71,7 @@ impl Control {
             gone: gone.is_some_and(ready),
             output: output.is_some_and(ready),
             stdin: stdin.is_some_and(ready),
+            streams: streams.is_some_and(ready),
         })
     }
 

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 
 use trivisor_backends::net::passt::{self, PasstError};
 use trivisor_backends::net::{self, ConnectError, Tap, TapError};
@@ -47,7 +46,6 @@ pub(crate) struct Sockets {
 /// A disk's image.
 #[derive(Debug)]
 pub(crate) struct Image {
-    pub(crate) path: PathBuf,
     pub(crate) file: File,
     pub(crate) read_only: bool,
     pub(crate) cache: DiskCache,
@@ -91,7 +89,6 @@ pub(super) fn open_image(argument: DiskArgument) -> Result<Image, Failure> {
     }
     let file = super::open_image(&path, argument.ro)?;
     Ok(Image {
-        path,
         file,
         read_only: argument.ro,
         cache: argument.cache,

@@ -92,6 +92,13 @@ impl VmProcess<'_> {
                 self.machine.stop();
                 Answer::Done
             }
+            Request::Balloon { bytes } => match self.machine.balloon() {
+                Some(balloon) => {
+                    balloon.set_target(bytes);
+                    Answer::Done
+                }
+                None => Answer::Absent,
+            },
             Request::Counters => Answer::Counters(self.counters()),
         };
         self.channel.send(&Report::Answer(answer))

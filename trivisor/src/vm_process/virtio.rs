@@ -3,21 +3,26 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use trivisor_backends::disk::{Cache, Disk, DiskOptions, Worker};
-use trivisor_backends::net::{self, Tap};
+use trivisor_backends::entropy::HostEntropy;
+use trivisor_backends::net;
+use trivisor_backends::vsock::{Host, RemoteConnector};
+use trivisor_devices_pv::balloon::BalloonOptions;
 use trivisor_devices_pv::block::{Block, BlockOptions};
-use trivisor_devices_pv::board::{Made, Plug, PlugWith, TransportKind};
+use trivisor_devices_pv::board::{BalloonPlug, Made, Plug, PlugWith, TransportKind};
 use trivisor_devices_pv::net::{Net, NetOptions};
+use trivisor_devices_pv::rng::Rng;
+use trivisor_devices_pv::vsock::{Vsock, VsockOptions};
 use trivisor_vmm_core::VirtioConfig;
 
 use super::jail::Jail;
 use crate::arguments::DiskCache;
 use crate::failure::Failure;
 use crate::plan::Plan;
-use crate::plan::virtio::{Cable, Card, Image};
+use crate::plan::virtio::{Cable, Card, Image, Sockets};
 use crate::settings::TransportSetting;
 
 /// The disks' workers, from the board's fitting to the start.
@@ -62,6 +67,22 @@ pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<VirtioConfig, Fai
     for card in &plan.virtio.cards {
         devices.push(plug_card(card).map_err(Failure::refused("a network card's descriptor"))?);
     }
+    if plan.virtio.rng {
+        devices.push(Box::new(PlugWith::new("virtio-rng", |ram| {
+            let entropy = HostEntropy::new(ram.clone());
+            Ok(Made {
+                device: Rng::new(Box::new(entropy)),
+                sources: Vec::new(),
+            })
+        })));
+    }
+    if let Some(sockets) = &plan.virtio.sockets {
+        devices
+            .push(plug_sockets(sockets).map_err(Failure::refused("a socket device's descriptor"))?);
+    }
+    if plan.virtio.balloon {
+        devices.push(Box::new(BalloonPlug(BalloonOptions::default())));
+    }
     Ok(VirtioConfig {
         devices,
         transport: match plan.transport {
@@ -70,6 +91,19 @@ pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<VirtioConfig, Fai
         },
         packed: plan.packed,
     })
+}
+
+fn plug_sockets(sockets: &Sockets) -> io::Result<Box<dyn Plug>> {
+    let listener = sockets.listener.as_fd().try_clone_to_owned()?;
+    let connector = sockets.connector.try_clone()?;
+    let options = VsockOptions::new(sockets.cid);
+    Ok(Box::new(PlugWith::new("virtio-vsock", move |ram| {
+        let connector = Box::new(RemoteConnector::new(connector));
+        let (host, source) = Host::new(listener, connector, ram.clone())?;
+        let device = Vsock::new(options, Box::new(host)).map_err(io::Error::other)?;
+        let sources = vec![source];
+        Ok(Made { device, sources })
+    })))
 }
 
 fn plug_disk(image: &Image, file: File, workers: Workers) -> Box<dyn Plug> {
@@ -113,11 +147,8 @@ fn plug_card(card: &Card) -> io::Result<Box<dyn Plug>> {
     Ok(Box::new(PlugWith::new("virtio-net", move |ram| {
         let (mut cables, mut sources) = (Vec::new(), Vec::new());
         for end in ends {
-            let (cable, source): (Box<dyn trivisor_buses::Packets>, _) = match end {
-                End::Tap(fd) => {
-                    let source = fd.try_clone()?;
-                    (Box::new(Tap::new(fd, ram.clone())?), source)
-                }
+            let (cable, source) = match end {
+                End::Tap(fd) => net::tap(fd, ram.clone())?,
                 End::Socket(fd) => net::socket(fd, ram.clone())?,
             };
             cables.push(cable);

@@ -7,11 +7,14 @@
 //! A chain is walked whole when it is popped, in at most as many steps as the queue has descriptors; what it refers to
 //! is checked by whoever moves the data.
 
+mod area;
 mod chain;
 mod descriptor;
 mod error;
 mod flight;
 mod packed;
+mod position;
+mod ring;
 mod split;
 mod state;
 mod window;
@@ -19,122 +22,17 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-
 use trivisor_memory::GuestRam;
 
+pub use self::area::{Area, Half};
 pub use self::chain::Chain;
 pub use self::error::QueueError;
-use self::flight::{Flight, Used};
 use self::packed::PackedRing;
+use self::ring::{Negotiated, Ring};
 use self::split::SplitRing;
 pub use self::state::{HeldV1, QueueStateV1};
 use self::window::Window;
 use crate::features::Feature;
-
-/// The parts of a queue, by their names of 2.6. What each holds depends on the ring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Area {
-    /// Descriptor table, or descriptor ring.
-    Descriptor = 0,
-    /// What the driver writes: available ring, or driver event suppression.
-    Driver = 1,
-    /// What the device writes: used ring, or device event suppression.
-    Device = 2,
-}
-
-impl Area {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Descriptor, Self::Driver, Self::Device];
-
-    const fn index(self) -> usize {
-        self as usize
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Descriptor => "descriptor area",
-            Self::Driver => "driver area",
-            Self::Device => "device area",
-        }
-    }
-}
-
-impl fmt::Display for Area {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// Half of an address, as a transport of 32-bit registers writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Half {
-    /// Bits 0 to 31.
-    Low,
-    /// Bits 32 to 63.
-    High,
-}
-
-/// What the driver accepted of the features that change a ring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Negotiated {
-    indirect: bool,
-    event_index: bool,
-    in_order: bool,
-}
-
-impl Negotiated {
-    const fn new(features: u64) -> Self {
-        Self {
-            indirect: Feature::IndirectDescriptors.is_in(features),
-            event_index: Feature::EventIndex.is_in(features),
-            in_order: Feature::InOrder.is_in(features),
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Ring {
-    Disabled,
-    Split(SplitRing),
-    Packed(PackedRing),
-}
-
-impl Ring {
-    const fn flight(&self) -> Option<&Flight> {
-        match self {
-            Self::Disabled => None,
-            Self::Split(ring) => Some(&ring.flight),
-            Self::Packed(ring) => Some(&ring.flight),
-        }
-    }
-
-    const fn flight_mut(&mut self) -> Option<&mut Flight> {
-        match self {
-            Self::Disabled => None,
-            Self::Split(ring) => Some(&mut ring.flight),
-            Self::Packed(ring) => Some(&mut ring.flight),
-        }
-    }
-
-    fn write_used(&mut self, ram: &GuestRam, used: Used) -> Result<(), QueueError> {
-        match self {
-            Self::Disabled => Err(QueueError::NotEnabled),
-            Self::Split(ring) => ring.write_used(ram, used),
-            Self::Packed(ring) => ring.write_used(ram, used),
-        }
-    }
-
-    fn push(&mut self, ram: &GuestRam, id: u16, written: u32) -> Result<(), QueueError> {
-        let flight = self.flight_mut().ok_or(QueueError::NotEnabled)?;
-        flight.finish(id, written)?;
-        while let Some(used) = self.flight_mut().and_then(Flight::give) {
-            self.write_used(ram, used)?;
-        }
-        Ok(())
-    }
-}
 
 /// A virtqueue. The transport configures it, the device works on it through [`Io`](crate::Io).
 ///

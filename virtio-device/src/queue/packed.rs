@@ -12,8 +12,10 @@ use trivisor_memory::GuestRam;
 
 use super::descriptor::{self, Descriptor, Layout, Limits, flag};
 use super::flight::{Flight, Used};
+use super::position::Position;
+use super::ring::Negotiated;
 use super::window::Window;
-use super::{Chain, Negotiated, QueueError};
+use super::{Chain, QueueError};
 
 /// Where a descriptor's `flags` stand.
 const FLAGS: u64 = 14;
@@ -28,73 +30,9 @@ mod event {
     pub(super) const MASK: u16 = 3;
 }
 
-/// The wrap counter's bit, next to an offset of 15 bits.
-const WRAP: u16 = 1 << 15;
-
 /// Alignment and bytes of the areas of a ring of `size`.
 pub(super) const fn areas(size: u16) -> [(u64, u64); 3] {
     [(16, 16 * size as u64), (4, 4), (4, 4)]
-}
-
-/// A descriptor of the ring, and on which of two alternating laps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
-    offset: u16,
-    wrap: bool,
-}
-
-impl Position {
-    /// Where both sides begin: the wrap counters start at 1 (2.8.1).
-    const START: Self = Self {
-        offset: 0,
-        wrap: true,
-    };
-
-    /// As notification data and event suppression have it.
-    pub(super) const fn into_bits(self) -> u16 {
-        self.offset | if self.wrap { WRAP } else { 0 }
-    }
-
-    pub(super) const fn from_bits(bits: u16) -> Self {
-        Self {
-            offset: bits & !WRAP,
-            wrap: bits & WRAP != 0,
-        }
-    }
-
-    /// `by` descriptors further in a ring of `size`; no more than that.
-    fn forward(self, by: u16, size: u16) -> Self {
-        // Below 2^16: neither is above 2^15.
-        let offset = self.offset.wrapping_add(by);
-        match offset.checked_sub(size) {
-            Some(offset) => Self {
-                offset,
-                wrap: !self.wrap,
-            },
-            None => Self { offset, ..self },
-        }
-    }
-
-    fn back(self, by: u16, size: u16) -> Self {
-        match self.offset.checked_sub(by) {
-            Some(offset) => Self { offset, ..self },
-            None => Self {
-                offset: self.offset.wrapping_add(size).wrapping_sub(by),
-                wrap: !self.wrap,
-            },
-        }
-    }
-
-    /// Descriptors from here to `to`, within two laps.
-    pub(super) fn distance(self, to: Self, size: u16) -> u32 {
-        let laps = 2 * u32::from(size);
-        let line = |at: Self| u32::from(at.offset) + if at.wrap { 0 } else { u32::from(size) };
-        (line(to) + laps - line(self)) % laps
-    }
-
-    pub(super) const fn is_within(self, size: u16) -> bool {
-        self.offset < size
-    }
 }
 
 /// A packed ring that is enabled.

@@ -12,8 +12,9 @@ use trivisor_memory::GuestRam;
 
 use super::descriptor::{Descriptor, Layout, Limits, flag};
 use super::flight::{Flight, Used};
+use super::ring::Negotiated;
 use super::window::Window;
-use super::{Chain, Negotiated, QueueError};
+use super::{Chain, QueueError};
 
 /// Offsets of both rings' fields.
 const FLAGS: u64 = 0;

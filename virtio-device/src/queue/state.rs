@@ -5,8 +5,9 @@ use trivisor_buses::RestoreError;
 use trivisor_memory::GuestRam;
 
 use super::flight::Flight;
-use super::packed::Position;
-use super::{Area, Queue, QueueError, Ring};
+use super::position::Position;
+use super::ring::Ring;
+use super::{Area, Queue, QueueError};
 
 /// What a refused state says that it was of.
 const KIND: &str = "virtqueue";

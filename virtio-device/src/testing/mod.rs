@@ -9,6 +9,8 @@ mod heap;
 mod packed;
 mod rig;
 mod split;
+#[cfg(test)]
+mod tests;
 
 use crate::features::Feature;
 

@@ -6,7 +6,7 @@ use trivisor_memory::{GuestRam, RamLayout, RamOptions};
 use super::{DriverQueue, Reply, Ring};
 use crate::device::{Io, VirtioDevice};
 use crate::features::Feature;
-use crate::queue::{Queue, QueueError};
+use crate::queue::{Queue, QueueError, QueueStateV1};
 
 /// Bytes of RAM. The host gives only what is touched.
 const RAM: u64 = 128 << 20;
@@ -230,6 +230,33 @@ impl<D: VirtioDevice> Rig<D> {
         self.activate();
     }
 
+    /// Saves the device and the queues, and goes on with `fresh` in its place: a device that was built anew and restored.
+    ///
+    /// # Panics
+    /// When `fresh` does not take the state, or gives back another one.
+    #[must_use]
+    pub fn migrate(mut self, mut fresh: D) -> Self {
+        self.call(D::pause);
+        let state = self.device.save();
+        fresh
+            .restore(&state)
+            .unwrap_or_else(|error| panic!("the state is refused: {error}"));
+        assert_eq!(fresh.save(), state, "another state than was restored");
+        self.device = fresh;
+        for queue in &mut self.queues {
+            let state = QueueStateV1::from(&*queue);
+            *queue = Queue::new(queue.max_size());
+            queue
+                .restore(&state, &self.ram, self.features)
+                .expect("its own state");
+        }
+        for queue in (0..).take(self.queues.len()) {
+            self.notify(queue);
+        }
+        self.wake();
+        self
+    }
+
     /// Calls the device as a transport does, and keeps what it leaves behind.
     ///
     /// # Panics
@@ -241,7 +268,8 @@ impl<D: VirtioDevice> Rig<D> {
         self.broken = self.broken.or(outcome.broken);
         self.config_changes += u32::from(outcome.config_changed);
         for (queue, driver) in self.drivers.iter_mut().enumerate() {
-            let sent = outcome.interrupts >> queue & 1 != 0;
+            let number = u32::try_from(queue).expect("a few");
+            let sent = outcome.interrupts.checked_shr(number).unwrap_or(0) & 1 != 0;
             let due = driver.interrupt_due();
             assert!(sent || !due, "queue {queue}: an interrupt is missing");
             self.interrupts[queue] += u32::from(sent);

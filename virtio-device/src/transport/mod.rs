@@ -296,7 +296,8 @@ impl<D: VirtioDevice> Transport<D> {
     }
 
     pub(crate) fn pause(&mut self, interrupts: &mut dyn Interrupts) {
-        if self.works() {
+        // One that needs a reset may have requests under way as well.
+        if self.status.driver_ok() && !self.paused {
             self.drive(interrupts, |device, io| device.pause(io));
         }
         self.paused = true;

@@ -1,6 +1,10 @@
 //! Disks on real files, each by io_uring and by threads.
 
 mod failures;
+mod images;
+mod killed;
+mod limits;
+mod manage;
 mod model;
 mod raw;
 

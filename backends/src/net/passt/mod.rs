@@ -34,7 +34,7 @@ const RESOLVER: &str = "169.254.1.1";
 /// passt cannot be used.
 #[derive(Debug, Error)]
 pub enum PasstError {
-    /// There is no such program. What to do: install the package `passt`.
+    /// There is no such program, or none that may be run. What to do: install the package `passt`.
     #[error("the program passt is not installed")]
     Missing,
     /// The host does not start it.
@@ -134,7 +134,8 @@ fn start_command(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => PasstError::Missing,
+            // Folders of the search path that may not be looked into are the host's other way to say so.
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => PasstError::Missing,
             _ => PasstError::Start(error),
         })?;
     let starting = Starting {

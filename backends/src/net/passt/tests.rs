@@ -168,7 +168,7 @@ fn a_port_in_use_is_said() {
 fn a_program_that_is_not_there_is_missing() {
     let error = start_command(Command::new("no-such-passt"), &[]).unwrap_err();
     assert!(matches!(error, PasstError::Missing), "{error:?}");
-    let error = start_command(Command::new("/"), &[]).unwrap_err();
+    let error = start_command(Command::new("a\0b"), &[]).unwrap_err();
     assert!(matches!(error, PasstError::Start(_)), "{error:?}");
 }
 

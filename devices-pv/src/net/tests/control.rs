@@ -204,3 +204,21 @@ fn without_mq_the_control_queue_is_the_third() {
     rig.submit(4, &[&[0, 0, 1]], 1);
     assert!(rig.poll(4).is_none());
 }
+
+#[test]
+fn a_pair_that_was_put_away_while_its_cable_was_full_sends_when_it_is_used_again() {
+    let features = ALL_FEATURES.with_mq(true);
+    for (ring, way) in rings() {
+        let bench = Bench::with_pairs(true, 2);
+        let mut rig = bench.rig_with(ring, way | features.into_bits());
+        assert_eq!(ask(&mut rig, 4, &[4, 0, 2, 0]), 0);
+        bench.cables[1].end().room = 0;
+        rig.submit(3, &[&header(0), &frame(60, 1)], 0);
+        assert_eq!(ask(&mut rig, 4, &[4, 0, 1, 0]), 0);
+        bench.cables[1].end().room = 9;
+        rig.settle();
+        assert!(rig.poll(3).is_none());
+        assert_eq!(ask(&mut rig, 4, &[4, 0, 2, 0]), 0);
+        assert!(rig.poll(3).is_some());
+    }
+}

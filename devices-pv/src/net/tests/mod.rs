@@ -195,7 +195,9 @@ fn rings() -> impl Iterator<Item = (Ring, u64)> {
 }
 
 fn frame(len: usize, seed: u8) -> Vec<u8> {
-    (0..len).map(|at| (at % 251) as u8 ^ seed).collect()
+    (0..len)
+        .map(|at| u8::try_from(at % 251).unwrap() ^ seed)
+        .collect()
 }
 
 /// The header that the driver finds in front of a frame spread over `buffers`.

@@ -1,6 +1,7 @@
 use trivisor_buses::SavedState;
 
 use super::*;
+use crate::golden::check_golden;
 
 fn boxed(cables: &[Cable]) -> Vec<Box<dyn Packets>> {
     let boxed = |cable: &Cable| Box::new(cable.clone()) as Box<dyn Packets>;
@@ -186,23 +187,21 @@ fn the_configuration_cannot_be_written() {
 const GOLDEN: &str = "020000000009 00 01 02 82 01";
 
 fn golden() -> SavedState {
-    let digits: Vec<char> = GOLDEN.chars().filter(|letter| *letter != ' ').collect();
-    let byte = |pair: &[char]| {
-        let pair: String = pair.iter().collect();
-        u8::from_str_radix(&pair, 16).unwrap()
+    let golden = NetStateV1 {
+        mac: [2, 0, 0, 0, 0, 9],
+        link_up: false,
+        announce: true,
+        pairs: 2,
+        guest_offloads: 0x82,
     };
-    SavedState {
-        kind: state::KIND,
-        version: 1,
-        data: digits.chunks(2).map(byte).collect(),
-    }
+    SavedState::encode(state::KIND, 1, &golden)
 }
 
 #[test]
 fn a_saved_state_comes_back() {
     let bench = Bench::with_pairs(true, 2);
     let mut device = bench.device();
-    device.restore(&golden()).unwrap();
+    check_golden(&mut device, state::KIND, 1, GOLDEN);
     assert_eq!(device.save(), golden());
     let mut space = [0; 10];
     device.read_config(0, &mut space);

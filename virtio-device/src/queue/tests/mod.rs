@@ -2,6 +2,7 @@
 
 mod chain;
 mod exchange;
+mod lies;
 mod malformed;
 mod model;
 mod raw;

@@ -1,0 +1,6 @@
+//! Saved state of the entropy device: there is none beside that of its queue.
+
+/// Name of the device in saved state.
+pub(super) const KIND: &str = "virtio-rng";
+/// The newest version of its state.
+pub(super) const VERSION: u16 = 1;
