@@ -2,7 +2,7 @@
 //! virtqueues alone; packed ones are Linux's to test.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
@@ -272,6 +272,74 @@ fn a_card_sends_and_receives_frames() {
             assert_eq!(answered[12..], asked[12..], "frame {number}");
         }
         vm.expect("ok net echoed=64");
+        succeed(vm);
+    }
+}
+
+#[test]
+fn entropy_comes_in_any_amount() {
+    if !kvm_wanted("virtio rng") {
+        return;
+    }
+    for transport in TRANSPORTS {
+        let script = "rng 1; rng 64; rng 100000; poweroff";
+        let output = succeed(start(transport, script, &["--rng"]));
+        assert!(output.contains("ok rng bytes=1 "), "{output}");
+        assert!(output.contains("ok rng bytes=64 "), "{output}");
+        let differ = output.split("ok rng bytes=100000 ").nth(1).unwrap();
+        let differ = differ.split("differ=").nth(1).unwrap();
+        let differ: u32 = differ.lines().next().unwrap().trim().parse().unwrap();
+        // Of random bytes one in 256 is its neighbour's like: 390 of them, and no more than twice as many.
+        assert!((99_200..99_999).contains(&differ), "{output}");
+    }
+}
+
+#[test]
+fn streams_are_opened_from_both_sides() {
+    if !kvm_wanted("virtio vsock") {
+        return;
+    }
+    for transport in TRANSPORTS {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vsock");
+        let vsock = format!("7,{}", path.display());
+        // A program of the host, at the port that the guest asks for.
+        let listener = UnixListener::bind(folder.path().join("vsock_1024")).unwrap();
+        let script = "vsock connect 1024 from the guest; vsock connect 1025 to nobody; vsock listen 52; poweroff";
+        let mut vm = start(transport, script, &["--vsock", &vsock]);
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut reader = BufReader::new(&stream);
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        assert_eq!(line, "from the guest\n");
+        (&stream).write_all(b"from the host\n").unwrap();
+        // The guest has shut its side.
+        assert_eq!(reader.read(&mut [0; 16]).unwrap(), 0);
+        drop(stream);
+        vm.expect("vsock cid=7");
+        vm.expect("vsock received=from the host");
+        vm.expect("ok vsock received=14");
+        vm.expect("ok vsock received=0 end=Reset");
+
+        vm.expect("vsock listening=52");
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"CONNECT 52\n").unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        assert!(line.starts_with("OK "), "{line}");
+        // More than the guest's buffer holds: it has to give credit.
+        for round in 0..16_u8 {
+            let asked = vec![round; 700];
+            stream.write_all(&asked).unwrap();
+            let mut answered = vec![0; 700];
+            reader.read_exact(&mut answered).unwrap();
+            assert_eq!(answered, asked);
+        }
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        vm.expect("ok vsock echoed=11200 end=Shutdown");
         succeed(vm);
     }
 }

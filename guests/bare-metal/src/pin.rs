@@ -1,4 +1,7 @@
 //! A level-triggered pin of the I/O APIC, shared by as many devices as pull it.
+//!
+//! Some hosts (KVM on PVM) end an interrupt when they deliver it. There the I/O APIC sends it again at once if the
+//! line is still high, so behind each interrupt that was served one more is on its way.
 
 use core::sync::atomic::Ordering;
 
@@ -37,6 +40,8 @@ pub struct Pin {
     /// Interrupts of the vector that the command knows of.
     seen: u32,
     in_service: bool,
+    /// One more is on its way.
+    twin: bool,
 }
 
 impl Pin {
@@ -48,13 +53,14 @@ impl Pin {
         let ioapic = IoApic::find().ok_or(Failure::Absent("io_apic"))?;
         apic::enable();
         ring0::set_manual_eoi(VECTOR, true);
-        let seen = ring0::interrupts(VECTOR).load(Ordering::SeqCst);
+        let seen = taken();
         ioapic.route(pin, VECTOR, true);
         Ok(Self {
             ioapic,
             pin,
             seen,
             in_service: false,
+            twin: false,
         })
     }
 
@@ -64,19 +70,31 @@ impl Pin {
     /// [`Failure::Timeout`].
     pub fn wait(&mut self) -> Result<(), Failure> {
         wait_for(VECTOR, self.seen)?;
+        self.in_service = apic::is_in_service(VECTOR);
+        self.twin = !self.in_service;
         self.seen = self.seen.wrapping_add(1);
-        self.in_service = true;
-        expect(
-            "interrupts",
-            self.seen,
-            ring0::interrupts(VECTOR).load(Ordering::SeqCst),
-        )
+        expect("interrupts", self.seen, taken())
     }
 
-    /// Ends the interrupt in service.
+    /// Ends the interrupt in service; what pulls the line then interrupts again.
     pub fn end(&mut self) {
-        self.in_service = false;
-        apic::end_of_interrupt();
+        if self.in_service {
+            self.in_service = false;
+            apic::end_of_interrupt();
+        }
+    }
+
+    /// Ends the interrupt in service, when nothing pulls the line any more.
+    ///
+    /// # Errors
+    /// [`Failure::Timeout`].
+    pub fn end_low(&mut self) -> Result<(), Failure> {
+        self.end();
+        if self.twin {
+            self.wait()?;
+            self.twin = false;
+        }
+        Ok(())
     }
 
     /// Waits a second for an interrupt that must not come.
@@ -88,6 +106,11 @@ impl Pin {
         self.in_service |= result.is_err();
         result
     }
+}
+
+/// Interrupts of the vector so far.
+fn taken() -> u32 {
+    ring0::interrupts(VECTOR).load(Ordering::SeqCst)
 }
 
 impl Drop for Pin {

@@ -139,7 +139,7 @@ fn interrupt(device: &Device, mut words: Words<'_>) -> Result<(), Failure> {
         pin.wait()?;
         expect("isr", 1_u8, disk.isr())?;
         disk.finish()?;
-        pin.end();
+        pin.end_low()?;
     }
     pin.expect_none()?;
     say!("ok block interrupts={count} pin={}", device.pin);

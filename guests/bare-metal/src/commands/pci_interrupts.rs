@@ -57,7 +57,7 @@ fn intx(mut words: Words<'_>) -> Result<(), Failure> {
     // The other still pulls.
     pin.wait()?;
     expect("isr", ISR_QUEUE, other.isr())?;
-    pin.end();
+    pin.end_low()?;
     pin.expect_none()?;
 
     // A pin that is not used: the status register alone tells.
@@ -75,7 +75,7 @@ fn intx(mut words: Words<'_>) -> Result<(), Failure> {
     pin.wait()?;
     expect("isr", ISR_QUEUE, other.isr())?;
     expect("status", 0_u8, second.status() & STATUS_INTERRUPT)?;
-    pin.end();
+    pin.end_low()?;
     pin.expect_none()?;
     say!(
         "ok intx pin={} first={} second={}",
@@ -180,7 +180,7 @@ fn msix(mut words: Words<'_>) -> Result<(), Failure> {
     disk.finish()?;
     pin.wait()?;
     expect("isr", ISR_QUEUE, disk.isr())?;
-    pin.end();
+    pin.end_low()?;
     pin.expect_none()?;
     say!("ok msix");
     Ok(())
