@@ -57,6 +57,7 @@ fn carry_out(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Info { name, json } => return Ok(print(verbs::info(&name, json)?.as_bytes())),
         Verb::Stop { name, force: false } => verbs::simple(&name, Call::PowerButton)?,
         Verb::Stop { name, force: true } => verbs::simple(&name, Call::Stop)?,
+        Verb::Disk(verb) => return verbs::disk(verb).map(|text| print(text.as_bytes())),
         Verb::Balloon { name, size } => verbs::simple(&name, Call::Balloon { bytes: size })?,
         Verb::Pause { name } => verbs::simple(&name, Call::Pause)?,
         Verb::Resume { name } => verbs::simple(&name, Call::Resume)?,

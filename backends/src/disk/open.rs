@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -377,6 +378,34 @@ impl Opened {
     #[must_use]
     pub fn format(&self) -> Format {
         self.layers.first().map_or(Format::Raw, |top| top.format)
+    }
+
+    /// Every descriptor of it: what a process keeps that will use it.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.layers
+            .iter()
+            .flat_map(|layer| layer.extents.iter().chain([&layer.file]))
+            .map(AsFd::as_fd)
+    }
+
+    /// The same image again, for another start of a machine.
+    ///
+    /// # Errors
+    /// The process has no more descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let layers = self.layers.iter().map(|layer| {
+            let extents = layer.extents.iter().map(File::try_clone);
+            Ok(Layer {
+                path: layer.path.clone(),
+                format: layer.format,
+                file: layer.file.try_clone()?,
+                extents: extents.collect::<io::Result<_>>()?,
+            })
+        });
+        Ok(Self {
+            layers: layers.collect::<io::Result<_>>()?,
+            read_only: self.read_only,
+        })
     }
 
     /// The file of a raw image; another image is given back.

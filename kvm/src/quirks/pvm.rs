@@ -43,8 +43,7 @@ const SYSTEM_READ: Access = Access {
 /// alone, the self-test of its BLAKE2s takes minutes.) But not XSAVE: user space sees AVX and uses it, and a Linux
 /// with `noxsave` loses the upper halves of its registers at each change of tasks.
 /// Mitigations would guard a ring 0 that speculates; this one is interpreted.
-pub(crate) const LINUX_CMDLINE: &str =
-    "mitigations=off nofsgsbase clearcpuid=308,295,141,151,137";
+pub(crate) const LINUX_CMDLINE: &str = "mitigations=off nofsgsbase clearcpuid=308,295,141,151,137";
 
 /// This host's KVM is backed by PVM.
 pub(crate) fn is_host() -> bool {

@@ -19,6 +19,8 @@ pub(crate) use vsock::VsockArgument;
 
 use clap::{Parser, Subcommand};
 
+use crate::verbs::DiskVerb;
+
 /// A type-2 hypervisor for Linux/KVM: one VMM, three modes.
 #[derive(Debug, Parser)]
 #[command(
@@ -63,6 +65,9 @@ pub(crate) enum Verb {
         #[arg(value_name = "SIZE", value_parser = parse_size)]
         size: u64,
     },
+    /// Make, describe and convert disk images
+    #[command(subcommand)]
+    Disk(DiskVerb),
     /// Press a VM's power button
     Stop {
         /// The VM

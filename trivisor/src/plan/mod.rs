@@ -250,15 +250,20 @@ fn open_pmem(disk: DiskArgument) -> Result<Disk, Failure> {
 /// Opens and locks an image.
 fn open_image(path: &Path, read_only: bool) -> Result<File, Failure> {
     image::open(path, read_only).map_err(|error| {
-        let advice = match &error {
-            ImageError::Locked { .. } => {
-                "stop the VM that has it (trivisor ps), or give it to both with ,ro"
-            }
-            ImageError::Missing { .. } => "make one, for example: truncate -s 1G FILE",
-            _ => "--disk takes a file that this user may read and write, or FILE,ro",
-        };
+        let advice = image_advice(&error);
         Failure::usage(format!("disk {}", chain(&error)), advice)
     })
+}
+
+/// What the user can do about an image's file.
+const fn image_advice(error: &ImageError) -> &'static str {
+    match error {
+        ImageError::Locked { .. } => {
+            "stop the VM that has it (trivisor ps), or give it to both with ,ro"
+        }
+        ImageError::Missing { .. } => "make one, for example: trivisor disk create FILE 1G",
+        _ => "--disk takes a file that this user may read and write, or FILE,ro",
+    }
 }
 
 fn open_backing(backing: &BackingArgument) -> Result<Backing, Failure> {

@@ -1,8 +1,9 @@
 //! What is plugged into the pv board: opened by the control process, made into devices by the VM process.
 
-use std::fs::File;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use trivisor_backends::disk::{self, Format, OpenError, OpenOptions, Opened};
 use trivisor_backends::net::passt::{self, PasstError};
 use trivisor_backends::net::{self, ConnectError, Tap, TapError};
 use trivisor_backends::vsock::{ConnectServer, ListenError, Listener};
@@ -46,12 +47,14 @@ pub(crate) struct Sockets {
 /// A disk's image.
 #[derive(Debug)]
 pub(crate) struct Image {
-    pub(crate) file: File,
+    pub(crate) image: Opened,
     pub(crate) read_only: bool,
     pub(crate) cache: DiskCache,
     pub(crate) queues: u16,
     pub(crate) queue_size: u16,
     pub(crate) serial: String,
+    /// Bytes and requests a second at most.
+    pub(crate) limits: [Option<NonZeroU64>; 2],
 }
 
 /// What is plugged in.
@@ -70,32 +73,49 @@ impl Virtio {
         let cables = self.cards.iter().flat_map(|card| &card.cables);
         let sockets = self.sockets.iter();
         let sockets = sockets.flat_map(|one| [one.listener.as_fd(), one.connector.as_fd()]);
-        let disks = self.disks.iter().map(|disk| disk.file.as_fd());
+        let disks = self.disks.iter().flat_map(|disk| disk.image.descriptors());
         disks.chain(cables.map(AsFd::as_fd)).chain(sockets)
     }
 }
 
-/// Opens and locks a disk's image.
+/// Opens and locks a disk's image, with all that it stands on.
 pub(super) fn open_image(argument: DiskArgument) -> Result<Image, Failure> {
-    let path = argument.file;
-    if !matches!(argument.format, None | Some(DiskFormat::Raw)) {
-        return Err(Failure::usage(
-            format!(
-                "disk {}: this format is not in this version",
-                path.display()
-            ),
-            "format=raw, or convert it with qemu-img",
-        ));
-    }
-    let file = super::open_image(&path, argument.ro)?;
+    let options = OpenOptions {
+        format: argument.format.map(|format| match format {
+            DiskFormat::Raw => Format::Raw,
+            DiskFormat::Qcow2 => Format::Qcow2,
+            DiskFormat::Vmdk => Format::Vmdk,
+        }),
+        read_only: argument.ro,
+        direct: argument.cache == DiskCache::None,
+    };
+    let image = disk::open(&argument.file, &options).map_err(|error| no_image(&error))?;
     Ok(Image {
-        file,
+        image,
         read_only: argument.ro,
         cache: argument.cache,
         queues: argument.queues.unwrap_or(1),
         queue_size: argument.queue_size.unwrap_or(256),
         serial: argument.serial.unwrap_or_default(),
+        limits: [argument.bps, argument.iops].map(|rate| rate.and_then(NonZeroU64::new)),
     })
+}
+
+/// What the user can do about an image.
+pub(crate) fn no_image(error: &OpenError) -> Failure {
+    let advice = match error {
+        OpenError::File(error) => super::image_advice(error),
+        OpenError::Direct { .. } => "leave out cache=none, or put the image on another file system",
+        OpenError::Unclear { .. } => "say which it is with format=",
+        OpenError::Corrupt { .. } => "look at it with `qemu-img check`, or say another format=",
+        OpenError::ReadOnly { .. } => "add ,ro or convert it: trivisor disk convert",
+        OpenError::DataFile { .. } => "convert it: qemu-img convert -O qcow2",
+        OpenError::BackingFormat { .. } => "write it in: qemu-img rebase -u -b FILE -F FORMAT",
+        OpenError::Backing { .. } | OpenError::Loop { .. } | OpenError::Deep { .. } => {
+            "see `qemu-img info --backing-chain`, and mend it with qemu-img rebase"
+        }
+    };
+    Failure::usage(format!("disk {}", chain(error)), advice)
 }
 
 /// Opens what a card leads to; none where it leads nowhere.

@@ -2,10 +2,12 @@
 
 mod check;
 mod demo;
+mod disk;
 mod print;
 mod running;
 
 pub(crate) use check::check;
 pub(crate) use demo::demo;
+pub(crate) use disk::{DiskVerb, disk};
 pub(crate) use print::{completions, man, version};
 pub(crate) use running::{info, ps, show_info, simple};

@@ -1,15 +1,17 @@
 //! The virtio devices of a plan, with their back-ends behind them. What waits for guest RAM is made when the board
 //! fits it.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
-use trivisor_backends::disk::{Cache, Disk, DiskOptions, Worker};
+use trivisor_backends::disk::{Cache, Disk, DiskOptions, Limited, Opened, Worker};
 use trivisor_backends::entropy::HostEntropy;
 use trivisor_backends::net;
+use trivisor_backends::rate_limiter::RateLimiter;
 use trivisor_backends::vsock::{Host, RemoteConnector};
+use trivisor_buses::Storage;
 use trivisor_devices_pv::balloon::BalloonOptions;
 use trivisor_devices_pv::block::{Block, BlockOptions};
 use trivisor_devices_pv::board::{BalloonPlug, Made, Plug, PlugWith, TransportKind};
@@ -42,8 +44,11 @@ impl Workers {
 }
 
 /// Starts a thread for each, which confines itself first.
-pub(super) fn start_workers(workers: Vec<Worker>, jail: Option<&Jail>) -> Result<(), Failure> {
-    for worker in workers {
+pub(super) fn start_workers(
+    workers: Vec<Worker>,
+    jail: Option<&Jail>,
+) -> Result<Vec<JoinHandle<()>>, Failure> {
+    let start = |worker: Worker| {
         let jail = jail.cloned();
         let run = move || {
             if jail.as_ref().is_none_or(|jail| jail.enter().is_ok()) {
@@ -51,18 +56,18 @@ pub(super) fn start_workers(workers: Vec<Worker>, jail: Option<&Jail>) -> Result
             }
         };
         let thread = std::thread::Builder::new().name("disk".into()).spawn(run);
-        thread.map_err(Failure::no_thread("a thread for a disk"))?;
-    }
-    Ok(())
+        thread.map_err(Failure::no_thread("a thread for a disk"))
+    };
+    workers.into_iter().map(start).collect()
 }
 
 /// All of them, in the order in which the guest finds them.
 pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<VirtioConfig, Failure> {
     let mut devices: Vec<Box<dyn Plug>> = Vec::new();
     for image in &plan.virtio.disks {
-        let file = image.file.try_clone();
-        let file = file.map_err(Failure::refused("a disk's descriptor"))?;
-        devices.push(plug_disk(image, file, workers.clone()));
+        let opened = image.image.try_clone();
+        let opened = opened.map_err(Failure::refused("a disk's descriptor"))?;
+        devices.push(plug_disk(image, opened, workers.clone()));
     }
     for card in &plan.virtio.cards {
         devices.push(plug_card(card).map_err(Failure::refused("a network card's descriptor"))?);
@@ -106,7 +111,7 @@ fn plug_sockets(sockets: &Sockets) -> io::Result<Box<dyn Plug>> {
     })))
 }
 
-fn plug_disk(image: &Image, file: File, workers: Workers) -> Box<dyn Plug> {
+fn plug_disk(image: &Image, opened: Opened, workers: Workers) -> Box<dyn Plug> {
     let options = DiskOptions {
         read_only: image.read_only,
         cache: match image.cache {
@@ -120,11 +125,20 @@ fn plug_disk(image: &Image, file: File, workers: Workers) -> Box<dyn Plug> {
         queue_size: image.queue_size,
         serial: image.serial.clone(),
     };
+    let ([bytes, requests], depth) = (image.limits, image.queue_size.into());
     Box::new(PlugWith::new("virtio-block", move |ram| {
-        let parts = Disk::raw(file, ram.clone(), &options).map_err(io::Error::other)?;
+        let parts = Disk::image(opened, ram.clone(), &options).map_err(io::Error::other)?;
         workers.add(parts.workers);
-        let device = Block::new(block, Box::new(parts.disk)).map_err(io::Error::other)?;
-        let sources = vec![parts.event];
+        let mut sources = vec![parts.event];
+        let storage: Box<dyn Storage> = if bytes.is_none() && requests.is_none() {
+            Box::new(parts.disk)
+        } else {
+            let limiter = RateLimiter::per_second(bytes, requests);
+            let (limited, timer) = Limited::new(parts.disk, limiter, depth)?;
+            sources.push(timer);
+            Box::new(limited)
+        };
+        let device = Block::new(block, storage).map_err(io::Error::other)?;
         Ok(Made { device, sources })
     }))
 }
