@@ -1,6 +1,8 @@
 //! Virtio from inside: a bare-metal guest with drivers of its own, over PCI and over MMIO. Its drivers know split
 //! virtqueues alone; packed ones are Linux's to test.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
