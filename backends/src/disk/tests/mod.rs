@@ -74,7 +74,7 @@ impl Rig {
         let ram = ram();
         let parts = Disk::raw(file.try_clone().unwrap(), ram.clone(), options)?;
         if options.engine == Engine::Auto && !parts.workers.is_empty() {
-            eprintln!("SKIPPED: this host has no io_uring, threads were tested instead");
+            eprintln!("skipped without io_uring: a disk behind it");
         }
         Ok(Self::new(parts, ram))
     }

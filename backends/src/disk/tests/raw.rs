@@ -176,7 +176,7 @@ fn direct_io_takes_memory_however_it_lies() {
         let direct = open(&directory, libc::O_DIRECT);
         let mut rig = match Rig::try_raw(&direct, &options) {
             Err(DiskError::Direct { block }) => {
-                eprintln!("SKIPPED: direct I/O needs blocks of {block} bytes here");
+                eprintln!("skipped without direct I/O in sectors: this file system has {block} bytes");
                 return;
             }
             rig => rig.unwrap(),
