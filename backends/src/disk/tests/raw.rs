@@ -176,7 +176,9 @@ fn direct_io_takes_memory_however_it_lies() {
         let direct = open(&directory, libc::O_DIRECT);
         let mut rig = match Rig::try_raw(&direct, &options) {
             Err(DiskError::Direct { block }) => {
-                eprintln!("skipped without direct I/O in sectors: this file system has {block} bytes");
+                eprintln!(
+                    "skipped without direct I/O in sectors: this file system has {block} bytes"
+                );
                 return;
             }
             rig => rig.unwrap(),
