@@ -87,6 +87,10 @@ pub fn open(path: &Path, read_only: bool) -> Result<File, ImageError> {
     let start = Instant::now();
     let mut locked = flock(&file, operation);
     while locked == Err(Errno::WOULDBLOCK) && start.elapsed() < PATIENCE {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a lock that somebody else ends tells nobody, and a wait for it has no time-out"
+        )]
         sleep(PAUSE);
         locked = flock(&file, operation);
     }

@@ -53,7 +53,8 @@ fn a_lock_that_is_about_to_end_is_waited_for() {
     let ended = open(&path, false).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            // Not before the other thread has found it locked, most likely.
+            std::thread::yield_now();
             drop(ended);
         });
         drop(open(&path, false).unwrap());

@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::process::Command;
 
 use trivisor_tests::{Session, bare_metal, kvm_wanted, trivisor};
