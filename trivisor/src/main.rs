@@ -22,7 +22,7 @@ use crate::arguments::{Arguments, RunArguments, Verb};
 use crate::control::calls::Call;
 use crate::failure::{Failure, HOST, chain};
 use crate::plan::Plan;
-use crate::settings::{ModeSetting, Settings};
+use crate::settings::Settings;
 
 fn main() -> ExitCode {
     // clap's own errors end the process with status 2.
@@ -87,7 +87,7 @@ fn run(mut arguments: RunArguments) -> Result<ExitCode, Failure> {
     let print_config = arguments.print_config;
     arguments.apply(&mut settings);
     if print_config {
-        settings.vm.mode = ModeSetting::Basic;
+        plan::resolve(&mut settings)?;
         let text = settings.to_toml();
         let text = text.map_err(|error| Failure::usage(format!("settings: {error}"), ""))?;
         return Ok(print(text.as_bytes()));

@@ -308,6 +308,20 @@ mod tests {
         assert_eq!(settings.vm.memory.bytes, 1 << 30);
         assert!(settings.disk[0].ro);
         assert_eq!(parse(&settings.to_toml().unwrap()).unwrap(), settings);
+        let text = "[vm]\nmode = 'pv'\ntransport = 'mmio'\npacked = true\nrng = false\nballoon = true\n\
+                    vsock = '3,/run/a.vsock'\n[[disk]]\nfile = 'a.qcow2'\nformat = 'qcow2'\nbus = 'virtio'\n\
+                    cache = 'none'\nqueues = 4\nqueue-size = 512\nserial = 'A-1'\nbps = 1048576\niops = 500\n\
+                    [[net]]\nlink = 'user,forward=tcp:8080:80'\n[[net]]\nlink = 'tap=tap0,queues=2'\n";
+        let settings = parse(text).unwrap();
+        let disk = &settings.disk[0];
+        assert_eq!(
+            (disk.queues, disk.queue_size, disk.bps, disk.iops),
+            (Some(4), Some(512), Some(1 << 20), Some(500))
+        );
+        assert_eq!(settings.net[1].link.queues, 2);
+        assert_eq!(settings.vm.rng, Some(false));
+        assert!(settings.vm.packed && settings.vm.balloon);
+        assert_eq!(parse(&settings.to_toml().unwrap()).unwrap(), settings);
         let default = Settings::default();
         assert_eq!(parse(&default.to_toml().unwrap()).unwrap(), default);
     }
@@ -331,6 +345,23 @@ mod tests {
             ("[vm]\nmemory = '1G,hugepages=3M'", "2M and 1G"),
             ("[vm]\nserial = 'pty'", "not in this version"),
             ("[vm]\nsandbox = 'strict'", "not in this version"),
+            ("[vm]\ntransport = 'isa'", "is no transport: pci or mmio"),
+            ("[vm]\nvsock = '2,/run/a'", "the guest's number is 3 to"),
+            ("[[net]]\nlink = 'bridge'", "user, tap=NAME"),
+            (
+                "[[net]]\nlink = 'user'\nmac = '52:54:00:12:34:56'",
+                "the nearest is \"link\"",
+            ),
+            ("[[disk]]\nfile = 'a'\nqueues = 0", "1 to 64"),
+            ("[[disk]]\nfile = 'a'\nqueue-size = 3", "a power of two"),
+            (
+                "[[disk]]\nfile = 'a'\nserial = '123456789012345678901'",
+                "1 to 20 letters",
+            ),
+            (
+                "[[disk]]\nfile = 'a'\nformat = 'vdi'",
+                "unknown variant `vdi`",
+            ),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(wanted), "{text}: {error}");

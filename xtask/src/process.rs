@@ -1,7 +1,7 @@
 //! Other programs, run to their end.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -85,10 +85,15 @@ pub(crate) fn run_logged(command: &mut Command, log: &Path) -> Result<()> {
 
 /// Whether a program of this name is in the search path.
 pub(crate) fn exists(program: &str) -> bool {
+    search_path()
+        .iter()
+        .any(|folder| folder.join(program).is_file())
+}
+
+/// Folders of programs.
+pub(crate) fn search_path() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Tools that only root needs stand here, and are not in everybody's path.
     let extra = ["/usr/sbin".into(), "/sbin".into()];
-    std::env::split_paths(&path)
-        .chain(extra)
-        .any(|folder| folder.join(program).is_file())
+    std::env::split_paths(&path).chain(extra).collect()
 }

@@ -58,6 +58,7 @@ pub use self::config::{BlockError, BlockOptions, LEAST_QUEUE_SIZE, MAX_QUEUES};
 use self::core::Disk;
 pub use self::counters::BlockCounters;
 use self::flight::{Flight, QueueSet};
+pub use self::regs::ID_LEN;
 use self::regs::{Features, SECTOR};
 pub use self::state::BlockStateV1;
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use trivisor_devices_pv::block::{ID_LEN, LEAST_QUEUE_SIZE, MAX_QUEUES};
 
 use super::memory::parse_size;
 
@@ -58,11 +59,11 @@ pub(crate) struct DiskArgument {
     pub(crate) bus: Option<DiskBus>,
     #[serde(default)]
     pub(crate) cache: DiskCache,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "checked_queues")]
     pub(crate) queues: Option<u16>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "checked_queue_size")]
     pub(crate) queue_size: Option<u16>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "checked_serial")]
     pub(crate) serial: Option<String>,
     /// Bytes a second.
     #[serde(default)]
@@ -71,6 +72,9 @@ pub(crate) struct DiskArgument {
     #[serde(default)]
     pub(crate) iops: Option<u64>,
 }
+
+/// Descriptors of a queue at most (virtio 1.3, 2.7).
+const MAX_QUEUE_SIZE: u16 = 32768;
 
 const OPTIONS: &str = "ro, format=raw|qcow2|vmdk, bus=virtio|pmem, cache=writeback|none|unsafe, queues=N, \
                        queue-size=N, serial=TEXT, bps=N or iops=N";
@@ -109,12 +113,9 @@ impl FromStr for DiskArgument {
                 ("cache", "writeback") => disk.cache = DiskCache::Writeback,
                 ("cache", "none") => disk.cache = DiskCache::None,
                 ("cache", "unsafe") => disk.cache = DiskCache::Unsafe,
-                ("queues", count) => disk.queues = Some(number(part, count, 1..=64)?),
+                ("queues", count) => disk.queues = Some(number(part, count, 1..=MAX_QUEUES)?),
                 ("queue-size", size) => disk.queue_size = Some(queue_size(part, size)?),
-                ("serial", serial) if (1..=20).contains(&serial.len()) => {
-                    disk.serial = Some(serial.into());
-                }
-                ("serial", _) => return Err(format!("{part:?}: 1 to 20 bytes")),
+                ("serial", serial) => disk.serial = Some(check_serial(part, serial)?),
                 ("bps", rate) => disk.bps = Some(parse_size(rate)?),
                 ("iops", rate) => disk.iops = Some(parse_size(rate)?),
                 _ => return Err(format!("{part:?}: {OPTIONS}")),
@@ -135,10 +136,86 @@ pub(super) fn number(
 }
 
 fn queue_size(part: &str, digits: &str) -> Result<u16, String> {
-    let size: u16 = number(part, digits, 2..=32768)?;
-    if size.is_power_of_two() {
-        Ok(size)
+    let size = digits.parse().ok().filter(|size: &u16| {
+        (LEAST_QUEUE_SIZE..=MAX_QUEUE_SIZE).contains(size) && size.is_power_of_two()
+    });
+    size.ok_or_else(|| {
+        format!("{part:?}: a power of two from {LEAST_QUEUE_SIZE} to {MAX_QUEUE_SIZE}")
+    })
+}
+
+fn check_serial(part: &str, serial: &str) -> Result<String, String> {
+    let is_printable = serial.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if (1..=ID_LEN).contains(&serial.len()) && is_printable {
+        Ok(serial.into())
     } else {
-        Err(format!("{part:?}: a power of two"))
+        Err(format!(
+            "{part:?}: 1 to {ID_LEN} letters, digits and other characters of ASCII"
+        ))
+    }
+}
+
+// The keys of a file are checked as the flag's options are.
+
+fn checked<'de, D, T>(
+    deserializer: D,
+    check: impl Fn(&T) -> Result<T, String>,
+) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let given = T::deserialize(deserializer)?;
+    check(&given).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn checked_queues<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    checked(deserializer, |count: &u16| {
+        number(
+            &format!("queues={count}"),
+            &count.to_string(),
+            1..=MAX_QUEUES,
+        )
+    })
+}
+
+fn checked_queue_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    checked(deserializer, |size: &u16| {
+        queue_size(&format!("queue-size={size}"), &size.to_string())
+    })
+}
+
+fn checked_serial<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    checked(deserializer, |serial: &String| {
+        check_serial(&format!("serial={serial}"), serial)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_no_sense_is_said() {
+        for (text, wanted) in [
+            ("", "name is missing"),
+            ("a,queues=0", "1 to 64"),
+            ("a,queues=65", "1 to 64"),
+            ("a,queue-size=3", "a power of two from 4 to 32768"),
+            ("a,queue-size=2", "a power of two from 4 to 32768"),
+            ("a,queue-size=65536", "a power of two from 4 to 32768"),
+            ("a,serial=", "1 to 20 letters"),
+            ("a,serial=123456789012345678901", "1 to 20 letters"),
+            ("a,serial=\u{fc}", "1 to 20 letters"),
+            ("a,format=vdi", "format=raw|qcow2|vmdk"),
+            ("a,bus=scsi", "bus=virtio|pmem"),
+            ("a,bus=ide", "needs mode hvm"),
+            ("a,cache=writethrough", "cache=writeback|none|unsafe"),
+            ("a,bps=fast", "is no size"),
+            ("a,readonly", "ro, format="),
+        ] {
+            let error = text.parse::<DiskArgument>().unwrap_err();
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
     }
 }

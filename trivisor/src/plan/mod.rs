@@ -1,5 +1,7 @@
 //! Settings to a plan: everything that has a name on the host is opened here, by the control process.
 
+#[cfg(test)]
+mod tests;
 pub(crate) mod virtio;
 
 use std::fs::File;
@@ -65,8 +67,8 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Checks the settings and opens what they name.
-    pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
-        let mode = resolve_mode(&settings)?;
+    pub(crate) fn new(mut settings: Settings) -> Result<Self, Failure> {
+        let mode = resolve(&mut settings)?;
         let (vm, boot) = (settings.vm, settings.boot);
         let cpus = check_cpus(vm.cpus)?;
         RamLayout::new(vm.memory.bytes)
@@ -89,7 +91,7 @@ impl Plan {
         let (pmem, disks) = settings
             .disk
             .into_iter()
-            .partition::<Vec<_>, _>(|disk| bus(disk, mode) == DiskBus::Pmem);
+            .partition::<Vec<_>, _>(|disk| disk.bus == Some(DiskBus::Pmem));
         let pmem = pmem.into_iter().map(open_pmem);
         let pmem = pmem.collect::<Result<_, _>>()?;
         let cards = settings.net.iter().enumerate();
@@ -103,7 +105,7 @@ impl Plan {
                 .filter_map(Result::transpose)
                 .collect::<Result<_, _>>()?,
             sockets: vm.vsock.as_ref().map(virtio::open_sockets).transpose()?,
-            rng: vm.rng.unwrap_or(mode == Mode::Pv),
+            rng: vm.rng == Some(true),
             balloon: vm.balloon,
         };
         Ok(Self {
@@ -170,12 +172,19 @@ fn resolve_mode(settings: &Settings) -> Result<Mode, Failure> {
     }
 }
 
-/// How a disk is connected, where it does not say so itself.
-fn bus(disk: &DiskArgument, mode: Mode) -> DiskBus {
-    disk.bus.unwrap_or(match mode {
-        Mode::Pv => DiskBus::Virtio,
-        _ => DiskBus::Pmem,
-    })
+/// Fills in what is the mode's to say, and the mode.
+pub(crate) fn resolve(settings: &mut Settings) -> Result<Mode, Failure> {
+    let mode = resolve_mode(settings)?;
+    let (named, bus) = match mode {
+        Mode::Pv => (ModeSetting::Pv, DiskBus::Virtio),
+        _ => (ModeSetting::Basic, DiskBus::Pmem),
+    };
+    settings.vm.mode = named;
+    settings.vm.rng.get_or_insert(mode == Mode::Pv);
+    for disk in &mut settings.disk {
+        disk.bus.get_or_insert(bus);
+    }
+    Ok(mode)
 }
 
 /// The mode's own command line with what the user adds, or what replaces it.

@@ -2,7 +2,9 @@
 
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
+use rustix::fs::FlockOperation;
 use trivisor_backends::disk::{self, Format, OpenError, OpenOptions, Opened};
 use trivisor_backends::net::passt::{self, PasstError};
 use trivisor_backends::net::{self, ConnectError, Tap, TapError};
@@ -47,6 +49,8 @@ pub(crate) struct Sockets {
 /// A disk's image.
 #[derive(Debug)]
 pub(crate) struct Image {
+    /// The name that the user knows it by.
+    pub(crate) path: PathBuf,
     pub(crate) image: Opened,
     pub(crate) read_only: bool,
     pub(crate) cache: DiskCache,
@@ -68,6 +72,16 @@ pub(crate) struct Virtio {
 }
 
 impl Virtio {
+    /// Others may have the images from now on: a machine that ended has. The locks would end by themselves, but
+    /// later: the host takes rings of io_uring apart after the end of their process.
+    pub(crate) fn unlock_disks(&self) {
+        let files = self.disks.iter().flat_map(|disk| disk.image.descriptors());
+        for file in files {
+            // Where there is no lock there is none to end.
+            let _none = rustix::fs::flock(file, FlockOperation::Unlock);
+        }
+    }
+
     /// The descriptors that the VM process keeps.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let cables = self.cards.iter().flat_map(|card| &card.cables);
@@ -92,6 +106,7 @@ pub(super) fn open_image(argument: DiskArgument) -> Result<Image, Failure> {
     let image = disk::open(&argument.file, &options).map_err(|error| no_image(&error))?;
     Ok(Image {
         image,
+        path: argument.file,
         read_only: argument.ro,
         cache: argument.cache,
         queues: argument.queues.unwrap_or(1),
@@ -177,28 +192,81 @@ fn derive_mac(name: &str, index: usize) -> [u8; 6] {
 fn no_passt(error: &PasstError) -> Failure {
     let advice = match error {
         PasstError::Missing => "install the package passt, or choose --net tap=NAME",
-        PasstError::GaveUp { .. } => "free what it names, or choose another forward=",
+        PasstError::GaveUp { said } if said.contains("bind") => {
+            "free the port that it names, or choose another with forward="
+        }
+        PasstError::GaveUp { .. } => {
+            "give this host an address and a default route, or choose another network with --net"
+        }
         PasstError::Start(_) | PasstError::NotReady => "run passt by hand to see what is wrong",
     };
-    Failure::host(chain(error), advice)
+    Failure::host(format!("--net user: {}", chain(error)), advice)
 }
 
 fn no_tap(error: &TapError) -> Failure {
-    Failure::host(
-        chain(error),
-        "make one for this user: ip tuntap add dev NAME mode tap user USER (with several queues: multi_queue)",
-    )
+    let what = format!("--net: {}", chain(error));
+    match error {
+        TapError::Name { .. } => Failure::usage(what, "see the names of all: ip link"),
+        TapError::Queues { .. } => Failure::usage(what, "choose another number with queues="),
+        TapError::NotATap { .. } => {
+            Failure::usage(what, "see the names of all taps: ip tuntap list")
+        }
+        TapError::OneQueue { name, .. } => Failure::usage(
+            what,
+            format!(
+                "leave out queues=, or make it anew: ip tuntap add {name} mode tap multi_queue"
+            ),
+        ),
+        TapError::Missing { name } => Failure::host(
+            what,
+            format!("make it: ip tuntap add {name} mode tap; then ip link set {name} up"),
+        ),
+        TapError::MayNotMake { name } => Failure::host(
+            what,
+            format!(
+                "let an administrator make it for this user: ip tuntap add {name} mode tap user USER; \
+                 or choose --net user"
+            ),
+        ),
+        TapError::Permission { name } => Failure::host(
+            what,
+            format!(
+                "let an administrator make it anew for this user: ip tuntap add {name} mode tap user USER; \
+                 or choose --net user"
+            ),
+        ),
+        TapError::Busy { .. } => Failure::host(
+            what,
+            "stop the VM that has it (trivisor ps), or make another",
+        ),
+        TapError::Tun(_) => Failure::host(
+            what,
+            "load the module (modprobe tun), or let this user read and write it; or choose --net user",
+        ),
+        TapError::Host { .. } => Failure::host(what, "see the host's kernel log (dmesg)"),
+    }
 }
 
 fn no_socket(error: &ConnectError) -> Failure {
-    Failure::host(chain(error), "start the program that serves it first")
+    let advice = match error {
+        ConnectError::Missing { .. } | ConnectError::Unserved { .. } => {
+            "start the program that serves it first"
+        }
+        ConnectError::Permission { .. } => "let this user write it: chmod, or another folder",
+        ConnectError::Host { .. } => "name a UNIX socket that a program listens at",
+    };
+    Failure::host(format!("--net: {}", chain(error)), advice)
 }
 
 fn no_listener(error: &ListenError) -> Failure {
-    Failure::usage(
-        format!("--vsock: {}", chain(error)),
-        "name a path in a folder that this user may write, which no other VM uses",
-    )
+    let advice = match error {
+        ListenError::InUse { .. } => "stop the VM that has it (trivisor ps), or name another path",
+        ListenError::Occupied { .. } => "name another path, or remove the file",
+        ListenError::Host { .. } => {
+            "name a path in a folder that this user may write, of at most 107 bytes"
+        }
+    };
+    Failure::usage(format!("--vsock: {}", chain(error)), advice)
 }
 
 #[cfg(test)]

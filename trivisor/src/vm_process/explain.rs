@@ -1,12 +1,18 @@
 //! What the user can do about a VM that does not start, or does not go on.
 
+use std::error::Error;
+use std::io;
+
+use trivisor_backends::disk::DiskError;
+use trivisor_buses::FitError;
 use trivisor_kvm::Kvm;
 use trivisor_vmm_core::{HostFailure, MachineError};
 
+use super::virtio::Unfit;
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
 
-pub(super) fn jail_failure(error: &dyn std::error::Error) -> Failure {
+pub(super) fn jail_failure(error: &dyn Error) -> Failure {
     Failure::host(
         format!("the VM process cannot be jailed: {}", chain(error)),
         "see `trivisor check`; --sandbox off runs without a jail",
@@ -38,6 +44,7 @@ pub(super) fn explain_machine(error: &MachineError, plan: &Plan, kvm: &Kvm) -> F
             format!("{}: {what}", plan.kernel_path.display()),
             "--kernel takes an ELF vmlinux, a bzImage, a PVH or a multiboot image for x86, with --memory to hold it",
         ),
+        MachineError::Board(FitError::Chip { reason, .. }) => explain_chip(&**reason, what),
         MachineError::Board(_) | MachineError::Table { .. } => {
             Failure::usage(what, "give the machine more memory or fewer disks")
         }
@@ -47,6 +54,30 @@ pub(super) fn explain_machine(error: &MachineError, plan: &Plan, kvm: &Kvm) -> F
             let what = missing.map_or(what, |missing| missing.to_string());
             Failure::host(what, "see `trivisor check`")
         }
+    }
+}
+
+/// What the user can do about a device that cannot be made.
+fn explain_chip(reason: &(dyn Error + 'static), what: String) -> Failure {
+    let reason = reason.downcast_ref::<io::Error>();
+    let reason = reason.and_then(io::Error::get_ref);
+    let Some(unfit) = reason.and_then(|reason| reason.downcast_ref::<Unfit>()) else {
+        return Failure::usage(what, "give the machine more memory or fewer disks");
+    };
+    let what = chain(unfit);
+    match &unfit.source {
+        DiskError::Size { .. } => {
+            Failure::usage(what, "make it longer, for example: truncate -s %512 FILE")
+        }
+        DiskError::Direct { .. } => Failure::usage(
+            what,
+            "leave out cache=none, or put the image on another file system",
+        ),
+        DiskError::Image { .. } => Failure::usage(what, "look at it with `qemu-img check`"),
+        DiskError::Metadata(_) | DiskError::Host(_) => Failure::host(
+            what,
+            "see `trivisor check` and the host's kernel log (dmesg)",
+        ),
     }
 }
 

@@ -3,10 +3,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use trivisor_backends::disk::{Cache, Disk, DiskOptions, Limited, Opened, Worker};
+use thiserror::Error;
+use trivisor_backends::disk::{Cache, Disk, DiskError, DiskOptions, Limited, Opened, Worker};
 use trivisor_backends::entropy::HostEntropy;
 use trivisor_backends::net;
 use trivisor_backends::rate_limiter::RateLimiter;
@@ -26,6 +28,14 @@ use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::plan::virtio::{Cable, Card, Image, Sockets};
 use crate::settings::TransportSetting;
+
+/// An image that makes no disk.
+#[derive(Debug, Error)]
+#[error("disk {}", .path.display())]
+pub(super) struct Unfit {
+    path: PathBuf,
+    pub(super) source: DiskError,
+}
 
 /// The disks' workers, from the board's fitting to the start.
 #[derive(Debug, Clone, Default)]
@@ -126,8 +136,10 @@ fn plug_disk(image: &Image, opened: Opened, workers: Workers) -> Box<dyn Plug> {
         serial: image.serial.clone(),
     };
     let ([bytes, requests], depth) = (image.limits, image.queue_size.into());
+    let path = image.path.clone();
     Box::new(PlugWith::new("virtio-block", move |ram| {
-        let parts = Disk::image(opened, ram.clone(), &options).map_err(io::Error::other)?;
+        let parts = Disk::image(opened, ram.clone(), &options);
+        let parts = parts.map_err(|source| io::Error::other(Unfit { path, source }))?;
         workers.add(parts.workers);
         let mut sources = vec![parts.event];
         let storage: Box<dyn Storage> = if bytes.is_none() && requests.is_none() {

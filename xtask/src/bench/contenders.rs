@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
+use super::devices::Devices;
 use crate::process::{self, cargo};
 use crate::{guests, release, workspace};
 
@@ -65,24 +66,30 @@ impl Contender {
     }
 }
 
-/// Builds, installs and lists all.
+/// The names that the report compares.
+pub(super) const BASIC: &str = "trivisor";
+pub(super) const PV: &str = "trivisor pv";
+pub(super) const ALIOTH_WITH_DEVICES: &str = "alioth, disk and NIC";
+
+/// The address of the peers' network cards: locally administered. Ours has its own.
+const MAC: &str = "52:54:00:12:34:56";
+
+/// Builds, installs and lists all; those with virtio devices only where there are some.
 ///
 /// # Errors
 /// When a build fails.
-pub(super) fn all() -> Result<Vec<Contender>> {
+pub(super) fn all(devices: Option<&Devices>) -> Result<Vec<Contender>> {
     let guest = guests::bare_metal()?;
     let guest = guest.to_str().context("the target folder's name")?;
     let trivisor = release::trivisor()?;
     let floor = release::build(&["--package", "trivisor-kvm", "--example", "floor"])?;
-    let ours = |name, sandbox: &[&str]| {
-        let common = [
-            "run", "--mode", "basic", "--memory", "256M", "--kernel", guest,
-        ];
+    let ours = |name, more: &[&str]| {
+        let common = ["run", "--memory", "256M", "--kernel", guest];
         Contender {
             name,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             program: trivisor.clone(),
-            arguments: words(&[&common, sandbox].concat()),
+            arguments: words(&[&common, more].concat()),
             command_line: Some("--cmdline-only"),
             terminal: false,
         }
@@ -115,7 +122,7 @@ pub(super) fn all() -> Result<Vec<Contender>> {
     };
     // The guest ends by the keyboard controller's reset, which a microvm has to be given.
     let microvm = ["-machine", "microvm", "-device", "i8042"];
-    Ok(vec![
+    let mut all = vec![
         Contender {
             name: "floor",
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -124,15 +131,31 @@ pub(super) fn all() -> Result<Vec<Contender>> {
             command_line: None,
             terminal: false,
         },
-        ours("trivisor --sandbox off", &["--sandbox", "off"]),
-        ours("trivisor", &[]),
-        alioth(guest)?,
+        ours(
+            "trivisor --sandbox off",
+            &["--mode", "basic", "--sandbox", "off"],
+        ),
+        ours(BASIC, &["--mode", "basic"]),
+        alioth("alioth", guest, &[])?,
         qemu("QEMU microvm", &microvm),
         qemu("QEMU pc", &["-machine", "pc"]),
-    ])
+    ];
+    if let Some(devices) = devices {
+        let (image, tap) = (devices.image(), devices.tap());
+        let link = format!("tap={tap}");
+        let plugged = ["--mode", "pv", "--no-rng", "--disk", &image, "--net", &link];
+        all.push(ours(PV, &plugged));
+        let (image, link) = (
+            format!("file,path={image}"),
+            format!("tap,mac={MAC},mtu=1500,if={tap}"),
+        );
+        let plugged = ["--blk", &image, "--net", &link];
+        all.push(alioth(ALIOTH_WITH_DEVICES, guest, &plugged)?);
+    }
+    Ok(all)
 }
 
-fn alioth(guest: &str) -> Result<Contender> {
+fn alioth(name: &'static str, guest: &str, more: &[&str]) -> Result<Contender> {
     let folder = workspace::cache()?.join(format!("alioth-{ALIOTH}"));
     let program = folder.join("bin/alioth");
     if !program.exists() {
@@ -145,10 +168,10 @@ fn alioth(guest: &str) -> Result<Contender> {
         process::run(&mut install)?;
     }
     Ok(Contender {
-        name: "alioth",
+        name,
         version: ALIOTH.to_owned(),
         program,
-        arguments: words(&["boot", "--memory", "size=256M", "--pvh", guest]),
+        arguments: words(&[&["boot", "--memory", "size=256M", "--pvh", guest], more].concat()),
         command_line: Some("--cmdline"),
         terminal: true,
     })

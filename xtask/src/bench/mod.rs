@@ -1,6 +1,7 @@
 //! `cargo xtask bench`.
 
 mod contenders;
+mod devices;
 mod exits;
 mod measure;
 mod memory;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::contenders;
+use super::measure::Start;
 use super::start::Row;
 
 const BEFORE: &str = "\
@@ -18,8 +19,9 @@ Each VMM boots the bare-metal guest with one processor, 256 MiB and a serial por
 greeting and resets through the keyboard controller; it is so small that what is measured is the VMM and KVM.
 
 - **floor** is `kvm/examples/floor.rs`: the fewest ioctls that start this guest, in one process, without a check.
-- **trivisor** is `trivisor run --mode basic`, with its jail, which takes two processes, and without, in one.
-- **alioth** is `alioth-cli` from crates.io, **QEMU** is Debian's, with `-nodefaults`; QEMU boots through its firmware.
+- **trivisor** is `trivisor run --mode basic`, with its jail, which takes two processes, and without, in one; **trivisor pv** is
+  `--mode pv` with a disk (a raw image) and a network card (a tap) over PCI, with its jail.
+- **alioth** is `alioth-cli` from crates.io, without and with the same disk and card, **QEMU** is Debian's, with `-nodefaults`; QEMU boots through its firmware.
 
 All take turns within a round, and who begins changes from round to round, so that a busy host hits all alike. Times count from
 exec; CPU time is user and system time of all processes. Memory is the sum of the proportional set sizes of all processes
@@ -41,6 +43,7 @@ pub(super) fn write(rows: &[Row], rounds: usize) -> String {
         "\nMedians of {rounds} rounds on {kind}, with {cpus} processors. Only the ratios travel from machine to machine.\n\n"
     );
     text.push_str(&table(rows));
+    text.push_str(&devices(rows));
     text.push_str("\nVersions:");
     for row in rows {
         let _infallible = write!(text, " {} {},", row.name, row.version);
@@ -58,17 +61,10 @@ pub(super) fn table(rows: &[Row]) -> String {
     );
     let floor = rows.first();
     for row in rows {
-        let time = |of: fn(&super::measure::Start) -> Duration| {
-            let ms = |row: &Row| {
-                median(
-                    row.starts
-                        .iter()
-                        .map(|s| of(s).as_secs_f64() * 1e3)
-                        .collect(),
-                )
-            };
-            let base = floor.map_or(f64::NAN, ms);
-            format!("{:.2} ({:.2})", ms(row), ms(row) / base)
+        let time = |of: fn(&Start) -> Duration| {
+            let base = floor.map_or(f64::NAN, |floor| milliseconds(floor, of));
+            let ms = milliseconds(row, of);
+            format!("{ms:.2} ({:.2})", ms / base)
         };
         let memory: Vec<_> = row.memory.iter().map(|bytes| mib(*bytes)).collect();
         let memory = if memory.is_empty() {
@@ -90,6 +86,42 @@ pub(super) fn table(rows: &[Row]) -> String {
     text
 }
 
+/// What the virtio devices cost: ours against none, and against the peer's.
+pub(super) fn devices(rows: &[Row]) -> String {
+    let named = |name| rows.iter().find(|row| row.name == name);
+    let (Some(pv), Some(basic), Some(peer)) = (
+        named(contenders::PV),
+        named(contenders::BASIC),
+        named(contenders::ALIOTH_WITH_DEVICES),
+    ) else {
+        return String::new();
+    };
+    let ratio =
+        |base: &Row, of: fn(&Start) -> Duration| milliseconds(pv, of) / milliseconds(base, of);
+    let both = |base| {
+        format!(
+            "{:.2} x to the first output and {:.2} x to the exit",
+            ratio(base, |start| start.first_output),
+            ratio(base, |start| start.exit)
+        )
+    };
+    format!(
+        "\nMode pv with a disk and a network card takes, of mode basic, {}; of alioth with the same devices, {}.\n",
+        both(basic),
+        both(peer)
+    )
+}
+
+/// Median.
+fn milliseconds(row: &Row, of: fn(&Start) -> Duration) -> f64 {
+    median(
+        row.starts
+            .iter()
+            .map(|start| of(start).as_secs_f64() * 1e3)
+            .collect(),
+    )
+}
+
 fn mib(bytes: u64) -> f64 {
     // KiB of a process fit 32 bits up to 4 TiB.
     f64::from(u32::try_from(bytes >> 10).unwrap_or(u32::MAX)) / 1024.0
@@ -107,7 +139,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::measure::{Calls, Start};
+    use super::super::measure::Calls;
     use super::*;
 
     #[test]
@@ -136,5 +168,18 @@ mod tests {
         let other = "| other | 3.00 (1.50) | 6.00 (1.50) | 3.00 (1.50) | 1.50 | 40 | 2 |";
         assert_eq!(lines, [floor, other]);
         assert!(write(&rows, 4).ends_with("Versions: floor 1, other 1.\n"));
+        assert_eq!(devices(&rows), "");
+        let rows = [
+            row(contenders::PV, &[3], &[]),
+            row(contenders::BASIC, &[2], &[]),
+            row(contenders::ALIOTH_WITH_DEVICES, &[6], &[]),
+        ];
+        let ratios = devices(&rows);
+        assert!(
+            ratios.contains(
+                "of mode basic, 1.50 x to the first output and 1.50 x to the exit; of alioth"
+            ) && ratios.contains("0.50 x"),
+            "{ratios}"
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 
 use super::contenders::{self, Contender};
+use super::devices::Devices;
 use super::measure::{self, Calls, Start};
 use super::{memory, report};
 use crate::arguments::Arguments;
@@ -44,7 +45,11 @@ pub(super) struct Row {
 
 pub(super) fn run(options: &Options) -> Result<()> {
     setup::run_for_bench()?;
-    let contenders = contenders::all()?;
+    let devices = Devices::make();
+    if let Err(error) = &devices {
+        println!("left out, for a tap cannot be made: all with virtio devices: {error:#}");
+    }
+    let contenders = contenders::all(devices.as_ref().ok())?;
     let mut rows: Vec<Row> = Vec::new();
     for contender in &contenders {
         // Also warms the page cache, so that no round pays for the first reading of a file.
@@ -71,7 +76,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     std::fs::write(&options.output, &report)?;
-    println!("{}", report::table(&rows));
+    println!("{}{}", report::table(&rows), report::devices(&rows));
     println!("written to {}", options.output.display());
     Ok(())
 }

@@ -136,6 +136,10 @@ impl Environment {
     fn tell(&self, command: &mut Command) {
         let trivisor: PathBuf = workspace::target().join("debug/trivisor");
         command.env("TRIVISOR_BIN", trivisor);
+        // Tests find the same programs as the set-up did. They come from a path, so they make one.
+        if let Ok(path) = std::env::join_paths(process::search_path()) {
+            command.env("PATH", path);
+        }
         self.guests.announce(command);
         if let Some(foreign) = &self.foreign {
             foreign.announce(command);

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
+use rustix::thread::{CapabilitySet, capabilities};
 use thiserror::Error;
 
 use super::{HEADER_LEN, Tap};
@@ -93,7 +94,11 @@ impl Tap {
     pub fn open(name: &str, queues: usize) -> Result<Vec<OwnedFd>, TapError> {
         check(name, queues)?;
         if !exists(name)? {
-            return Err(TapError::Missing { name: name.into() });
+            let name = name.into();
+            return Err(match may_make() {
+                true => TapError::Missing { name },
+                false => TapError::MayNotMake { name },
+            });
         }
         open_queues(name, queues)
     }
@@ -121,6 +126,11 @@ fn check(name: &str, queues: usize) -> Result<(), TapError> {
     } else {
         Err(TapError::Queues { queues })
     }
+}
+
+/// Whether this thread may make taps; it may not where the host does not say.
+fn may_make() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }
 
 /// Whether an interface has this name, in the network namespace of this thread.

@@ -308,6 +308,8 @@ fn a_right_that_is_lacking_is_told() {
         make("tap9"),
         "there is no tap tap9, and the right to make one is lacking"
     );
+    let missing = Tap::open("tap9", 1).unwrap_err().to_string();
+    assert_eq!(missing, make("tap9"));
     if stage().as_deref() == Some("all") {
         assert_eq!(make("tap0"), "the tap tap0 belongs to another user");
     } else {

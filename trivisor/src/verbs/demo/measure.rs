@@ -19,28 +19,40 @@ pub(crate) struct Start {
     pub(crate) emulated_instructions: u64,
 }
 
+/// A machine of the demonstration.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Machine<'a> {
+    pub(super) mode: &'static str,
+    pub(super) guest: &'a Path,
+    /// An image, where the mode has virtio devices.
+    pub(super) disk: Option<&'a Path>,
+}
+
 /// `trivisor run` of this very binary.
-pub(super) fn command(mode: &str, guest: &Path, script: &str) -> std::io::Result<Command> {
+pub(super) fn command(machine: Machine<'_>, script: &str) -> std::io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command
-        .args(["run", "--mode", mode, "--timeout", "60", "--kernel"])
-        .arg(guest);
+        .args(["run", "--mode", machine.mode, "--timeout", "60", "--kernel"])
+        .arg(machine.guest);
+    if let Some(disk) = machine.disk {
+        command.arg("--disk").arg(disk).arg("--rng");
+    }
     command.args(["--cmdline-only", &format!("-- {script}")]);
     command.stdout(Stdio::piped()).stdin(Stdio::null());
     Ok(command)
 }
 
 /// A guest that prints and ends.
-pub(super) fn start(mode: &str, guest: &Path, folder: &Path) -> Result<Start, Failure> {
+pub(super) fn start(machine: Machine<'_>, folder: &Path) -> Result<Start, Failure> {
     let metrics = folder.join("metrics.json");
     let failed = |what: String| {
         Failure::host(
-            format!("mode {mode}: {what}"),
+            format!("mode {}: {what}", machine.mode),
             "see the lines above and `trivisor check`",
         )
     };
     let run = || -> std::io::Result<(Start, Option<i32>)> {
-        let mut command = command(mode, guest, "hello; exit")?;
+        let mut command = command(machine, "hello; exit")?;
         command.arg("--metrics").arg(&metrics);
         let begin = Instant::now();
         let mut child = command.spawn()?;

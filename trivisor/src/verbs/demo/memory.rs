@@ -2,21 +2,18 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Child, Stdio};
 
-use super::measure::command;
+use super::measure::{Machine, command};
 use crate::failure::Failure;
 
 /// Guest RAM of the demonstration: the default of `--memory`.
 const RAM: u64 = 256 << 20;
 
 /// Bytes (proportional set size) of control process and VM process while a guest waits for input.
-pub(super) fn beside_ram(mode: &str, guest: &Path) -> Result<u64, Failure> {
+pub(super) fn beside_ram(machine: Machine<'_>) -> Result<u64, Failure> {
     let measure = || -> std::io::Result<u64> {
-        let mut child = command(mode, guest, "serial")?
-            .stdin(Stdio::piped())
-            .spawn()?;
+        let mut child = command(machine, "serial")?.stdin(Stdio::piped()).spawn()?;
         let measured = while_it_waits(&mut child);
         if let Some(mut stdin) = child.stdin.take() {
             // One that has ended already needs no more lines.
@@ -27,7 +24,10 @@ pub(super) fn beside_ram(mode: &str, guest: &Path) -> Result<u64, Failure> {
     };
     measure().map_err(|error| {
         Failure::host(
-            format!("mode {mode}: its memory cannot be measured: {error}"),
+            format!(
+                "mode {}: its memory cannot be measured: {error}",
+                machine.mode
+            ),
             "see `trivisor check`",
         )
     })

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod pv;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,8 +50,9 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
 #[test]
 fn usage() {
     refused(&["run", "--no-such-flag"], 2, "--no-such-flag");
-    refused(&["run", "--net", "user"], 2, "--net");
-    refused(&["run", "--mode", "pv"], 2, "pv is not in this version");
+    refused(&["run", "--mode", "hvm"], 2, "hvm is not in this version");
+    refused(&["run", "--mode", "pv"], 2, "no kernel");
+    refused(&["run", "--share", "/srv,data"], 2, "--share");
     refused(&["run", "--mode", "turbo"], 2, "turbo");
     refused(&["run", "installer.iso"], 2, "hvm");
     refused(&["run"], 2, "no kernel");
@@ -176,19 +179,22 @@ fn disks() {
     let folder = tempfile::tempdir().unwrap();
     let odd = write(folder.path(), "odd.img", &[0; 5000]);
     with_kernel(
-        &["--disk", odd.to_str().unwrap()],
+        &["--disk", &format!("{},bus=pmem", odd.display())],
         2,
         "multiple of the page",
     );
     with_kernel(
-        &["--disk", "/nonexistent/disk.img"],
+        &["--disk", "/nonexistent/disk.img,bus=pmem"],
         2,
         "/nonexistent/disk.img",
     );
-    with_kernel(&["--disk", "a.img,bus=virtio"], 2, "bus=virtio");
-    with_kernel(&["--disk", "a.img,format=qcow2"], 2, "format=qcow2");
+    with_kernel(
+        &["--disk", "a.img,bus=pmem,format=qcow2"],
+        2,
+        "persistent memory has no such option",
+    );
     let image = write(folder.path(), "disk.img", &[0; 8192]);
-    let disk = image.to_str().unwrap();
+    let disk = format!("{},bus=pmem", image.display());
     let kernel = bare_metal();
     let mut first = Session::start([
         "run",
@@ -199,10 +205,10 @@ fn disks() {
         "--cmdline-only",
         "-- serial",
         "--disk",
-        disk,
+        &disk,
     ]);
     first.expect("ok serial");
-    with_kernel(&["--disk", disk], 2, "in use by another VM");
+    with_kernel(&["--disk", &disk], 2, "in use by another VM");
     first.type_line("exit");
     assert_eq!(first.wait().status.code(), Some(0));
 }
