@@ -137,7 +137,7 @@ impl Environment {
         let trivisor: PathBuf = workspace::target().join("debug/trivisor");
         command.env("TRIVISOR_BIN", trivisor);
         // Tests find the same programs as the set-up did. They come from a path, so they make one.
-        if let Ok(path) = std::env::join_paths(crate::process::search_path()) {
+        if let Ok(path) = std::env::join_paths(process::search_path()) {
             command.env("PATH", path);
         }
         self.guests.announce(command);
