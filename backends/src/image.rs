@@ -1,16 +1,24 @@
 //! Disk images, kernels and initial RAM disks: opened by name, so in the control process alone.
 //!
 //! The lock is flock's: it belongs to the open file and not to a process. It keeps two VMs of one
-//! process apart as well, goes on to a forked child, and ends when the last descriptor is closed.
+//! process apart as well, goes on to a forked child, and ends when the last descriptor is closed. A descriptor
+//! that io_uring was used with is closed by the kernel a while after the process has gone, so a lock is waited for.
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, fcntl_getfl, fcntl_setfl, flock};
 use rustix::io::Errno;
 use thiserror::Error;
+
+/// How long a VM that has ended may still hold its lock: some ten milliseconds were seen, on a busy host.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A file that cannot be used.
 #[derive(Debug, Error)]
@@ -64,7 +72,8 @@ pub enum ImageError {
 }
 
 /// Opens a disk image, a regular file or block device, and locks it: for this VM alone when it will be
-/// written, against writers when it is only read. The lock lives as long as the descriptor and its copies.
+/// written, against writers when it is only read. The lock lives as long as the descriptor and its copies. Waits a
+/// second for one that another VM has, which may just have ended.
 ///
 /// # Errors
 /// When it does not exist, is of another kind, is in use, or the host refuses.
@@ -75,7 +84,17 @@ pub fn open(path: &Path, read_only: bool) -> Result<File, ImageError> {
     } else {
         FlockOperation::NonBlockingLockExclusive
     };
-    match flock(&file, operation) {
+    let start = Instant::now();
+    let mut locked = flock(&file, operation);
+    while locked == Err(Errno::WOULDBLOCK) && start.elapsed() < PATIENCE {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a lock that somebody else ends tells nobody, and a wait for it has no time-out"
+        )]
+        sleep(PAUSE);
+        locked = flock(&file, operation);
+    }
+    match locked {
         Ok(()) => Ok(file),
         Err(Errno::WOULDBLOCK) => Err(ImageError::Locked {
             path: path.to_owned(),

@@ -46,6 +46,22 @@ fn images_are_locked_against_each_other() {
 }
 
 #[test]
+fn a_lock_that_is_about_to_end_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("disk.img");
+    fs::write(&path, [0; 512]).unwrap();
+    let ended = open(&path, false).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Not before the other thread has found it locked, most likely.
+            std::thread::yield_now();
+            drop(ended);
+        });
+        drop(open(&path, false).unwrap());
+    });
+}
+
+#[test]
 fn what_is_no_image_is_refused_by_its_kind() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);

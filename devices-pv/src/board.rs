@@ -14,7 +14,7 @@ use trivisor_pci::{FunctionShell, HostBridge, RootBus, Windows, ecam, ports};
 use trivisor_virtio_device::mmio::{self, MmioTransport};
 use trivisor_virtio_device::pci::PciTransport;
 use trivisor_virtio_device::transport::Offer;
-use trivisor_virtio_device::{Io, VirtioDevice};
+use trivisor_virtio_device::{Drive, VirtioDevice};
 
 use crate::balloon::{Balloon, BalloonOptions};
 use crate::{dsdt, map};
@@ -105,24 +105,6 @@ where
     fn plug(self: Box<Self>, socket: &mut Socket<'_>) -> Result<(), FitError> {
         let made = (self.make)(&socket.slots.host().ram).map_err(unfit(self.name))?;
         socket.insert(self.name, made).map(drop)
-    }
-}
-
-/// A device in its place, for what the host wants of it.
-pub trait Drive<D>: Send + Sync {
-    /// Gives the device a turn on the host's behalf.
-    fn drive(&self, turn: &mut dyn FnMut(&mut D, &mut Io<'_>));
-}
-
-impl<D: VirtioDevice> Drive<D> for Shell<MmioTransport<D>> {
-    fn drive(&self, turn: &mut dyn FnMut(&mut D, &mut Io<'_>)) {
-        self.with(|chip| chip.drive(turn));
-    }
-}
-
-impl<D: VirtioDevice> Drive<D> for FunctionShell<PciTransport<D>> {
-    fn drive(&self, turn: &mut dyn FnMut(&mut D, &mut Io<'_>)) {
-        self.with(|function| function.drive(turn));
     }
 }
 

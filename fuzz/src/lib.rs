@@ -44,5 +44,5 @@ pub static TARGETS: &[Target] = targets! {
     devices::{debug_exit i8042 ioapic pmem power pvpanic rtc uart vmgenid}
     queues::{split_queue packed_queue}
     pci::{pci_memory pci_ports}
-    virtio::{balloon block console input net rng virtio_pmem}
+    virtio::{balloon block console input net rng virtio_pmem vsock}
 };

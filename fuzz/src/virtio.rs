@@ -7,6 +7,7 @@ pub mod input;
 pub mod net;
 pub mod rng;
 pub mod virtio_pmem;
+pub mod vsock;
 
 use std::mem;
 

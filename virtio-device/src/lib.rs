@@ -3,8 +3,8 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod device;
+pub mod drive;
 pub mod features;
-pub mod host_side;
 pub mod mmio;
 #[cfg(feature = "pci")]
 pub mod pci;
@@ -18,6 +18,6 @@ pub mod testing;
 pub mod transport;
 
 pub use device::{DeviceType, Io, VirtioDevice};
+pub use drive::Drive;
 pub use features::Feature;
-pub use host_side::HostSide;
 pub use queue::{Area, Chain, Half, Queue, QueueError, QueueStateV1};

@@ -104,7 +104,7 @@ mod tests {
     impl Woken for Chip {
         fn wake(&self) -> bool {
             let before = self.wakes.fetch_add(1, Ordering::SeqCst);
-            (before + 1) % self.share != 0
+            !(before + 1).is_multiple_of(self.share)
         }
     }
 

@@ -318,6 +318,11 @@ impl Machine {
     pub fn pause(&self) {
         self.control.pause();
         self.clock.stop();
+        self.rest();
+    }
+
+    /// Returns when the work of every chip has ended.
+    fn rest(&self) {
         self.fitted
             .components
             .iter()
@@ -385,9 +390,11 @@ impl Machine {
         }
     }
 
-    /// Waits for the end of the run and says how it ended.
+    /// Waits for the end of the run and says how it ended. Every chip is at rest then: what the guest had asked its
+    /// disks for has ended.
     pub fn wait(&mut self) -> Outcome {
         self.control.wait_for_threads();
+        self.rest();
         self.control.take_outcome()
     }
 }

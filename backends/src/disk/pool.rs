@@ -54,7 +54,8 @@ pub(crate) struct Pool {
 /// A thread's work for a disk.
 ///
 /// A disk that needs threads makes none: a VM process knows best when it may have them, and with which jail.
-/// Until [`run`](Self::run) runs somewhere, no request of the disk ends.
+/// Until [`run`](Self::run) runs somewhere, no request of the disk ends. At the end, drop the disk and wait for its
+/// workers: who is last writes the tables of a qcow2 that no flush has written yet.
 #[must_use = "without its workers a disk does nothing"]
 pub struct Worker(Arc<Shared>);
 

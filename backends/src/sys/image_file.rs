@@ -14,7 +14,7 @@ use imago::Storage;
 use imago::io_buffers::{IoVector, IoVectorMut};
 use imago::storage::PreallocateMode;
 use imago::storage::drivers::CommonStorageHelper;
-use rustix::fs::fstat;
+use rustix::fs::{fdatasync, fstat};
 
 /// imago's own file reads zeros where there is nothing, as formats want beyond the end; but a file that was cut
 /// off while it was used has lost data, and that has to be an error.
@@ -115,8 +115,9 @@ impl Storage for ImageFile {
         self.inner.flush()
     }
 
+    /// Without the file's times, and while others go on reading and writing.
     fn sync(&self) -> io::Result<()> {
-        self.inner.sync()
+        Ok(fdatasync(&self.file)?)
     }
 
     fn settle_writes(&self) -> io::Result<()> {

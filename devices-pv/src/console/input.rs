@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use trivisor_buses::CharInput;
-use trivisor_virtio_device::HostSide;
+use trivisor_virtio_device::Drive;
 
 use super::Console;
 
 /// A port of a console that stands on a bus.
 #[derive(Clone)]
 pub struct ConsoleInput {
-    chip: Arc<dyn HostSide<Console>>,
+    chip: Arc<dyn Drive<Console>>,
     port: usize,
 }
 
@@ -25,7 +25,7 @@ impl std::fmt::Debug for ConsoleInput {
 impl ConsoleInput {
     /// The port of this number.
     #[must_use]
-    pub fn new(chip: Arc<dyn HostSide<Console>>, port: usize) -> Self {
+    pub fn new(chip: Arc<dyn Drive<Console>>, port: usize) -> Self {
         Self { chip, port }
     }
 }
@@ -34,19 +34,19 @@ impl CharInput for ConsoleInput {
     fn push(&self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         self.chip
-            .turn(&mut |console, io| taken = console.push(self.port, bytes, io));
+            .drive(&mut |console, io| taken = console.push(self.port, bytes, io));
         taken
     }
 
     fn room(&self) -> usize {
         let mut room = 0;
         self.chip
-            .turn(&mut |console, _| room = console.room(self.port));
+            .drive(&mut |console, _| room = console.room(self.port));
         room
     }
 
     fn output_ready(&self) {
         self.chip
-            .turn(&mut |console, io| console.output_ready(self.port, io));
+            .drive(&mut |console, io| console.output_ready(self.port, io));
     }
 }

@@ -166,8 +166,7 @@ impl Console {
         self.send_messages(io);
     }
 
-    /// Somebody has come to the host's end of `port`, or has gone. At first, and after a reset of the host alone, it is
-    /// open.
+    /// Somebody has come to the host's end of `port`, or has gone. At first it is open; no reset changes that.
     pub fn set_host_open(&mut self, port: usize, open: bool, io: &mut Io<'_>) {
         let Some(found) = self.ports.get_mut(port) else {
             return;

@@ -5,7 +5,7 @@ use trivisor_buses::{CharInput, CharOutput, Segment, Shell};
 use trivisor_virtio_device::mmio::{self, MmioTransport};
 use trivisor_virtio_device::testing::{Rig, Ring, test_ram};
 use trivisor_virtio_device::transport::Offer;
-use trivisor_virtio_device::{Feature, HostSide};
+use trivisor_virtio_device::{Drive, Feature};
 
 use super::*;
 use crate::golden::check_golden;
@@ -712,7 +712,7 @@ fn a_port_on_a_bus_is_a_character_device() {
     assert_eq!(ConsoleInput::new(shell.clone(), 0).room(), MAX_INPUT);
     assert_eq!(ConsoleInput::new(shell.clone(), 2).push(b"nobody"), 0);
     // What waits for its output leaves before there is a driver.
-    shell.turn(&mut |console, _| {
+    shell.drive(&mut |console, _| {
         let mut state: ConsoleStateV1 = console.save().decode(state::KIND, 1).unwrap();
         state.ports[1].backlog = b"out".to_vec();
         let state = SavedState::encode(state::KIND, 1, &state);

@@ -32,7 +32,7 @@ impl Vsock {
                 }
             }
             StreamEvent::Readable(stream) => self.with_stream(stream, |connection| {
-                connection.readable = !connection.host_ended.send();
+                connection.readable = true;
             }),
             StreamEvent::Forwarded(stream) => self.forwarded(stream),
             StreamEvent::Inside => {}

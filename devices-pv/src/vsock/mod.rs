@@ -162,11 +162,11 @@ impl Vsock {
         self.table.len()
     }
 
-    /// Serves the driver's packets, if they are looked at or wait, and sends up to `most`; true when more are due.
+    /// Looks at the driver's packets, or at those that waited once there is room for answers, and sends up to `most`; true
+    /// when more are due.
     fn serve(&mut self, mut look: bool, most: u32, io: &mut Io<'_>) -> bool {
         let mut to_guest = most;
         let mut from_guest = u32::from(self.options.queue_size);
-        look |= self.blocked;
         loop {
             if look {
                 self.transmit(&mut from_guest, io);

@@ -150,10 +150,7 @@ impl Vsock {
             return Ok(());
         }
         // What was under way when the guest heard that nobody reads it is lost.
-        let Some(stream) = connection
-            .stream
-            .filter(|_| !connection.host_ended.receive())
-        else {
+        let Some(stream) = connection.stream else {
             return Ok(());
         };
         self.segments.clear();

@@ -16,6 +16,7 @@ const VECTOR_SPURIOUS: u64 = 0xff;
 
 const EOI: u64 = 0xb0;
 const SPURIOUS: u64 = 0xf0;
+const IN_SERVICE: u64 = 0x100;
 const ICR_LOW: u64 = 0x300;
 const ICR_HIGH: u64 = 0x310;
 const LVT_TIMER: u64 = 0x320;
@@ -57,6 +58,12 @@ pub fn enable_woken() {
 /// Ends the interrupt in service.
 pub fn end_of_interrupt() {
     write(EOI, 0);
+}
+
+/// Whether an interrupt has been delivered and not ended.
+pub fn is_in_service(vector: u8) -> bool {
+    let word = BASE + IN_SERVICE + u64::from(vector / 32) * 16;
+    memory::read(word, 4) & 1 << (vector % 32) != 0
 }
 
 fn send(destination: u8, command: u64) {

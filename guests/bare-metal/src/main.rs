@@ -1,9 +1,11 @@
-//! A guest of one ELF file that drives every device of the basic board by a script from its command line.
+//! A guest of one ELF file that drives every device of the boards by a script from its command line.
 //!
 //! Ring 0 is assembly and as short as it can be, since some hosts interpret it; all Rust runs in ring 3.
 
 #![no_std]
 #![no_main]
+
+extern crate alloc;
 
 mod acpi;
 mod apic;
@@ -13,6 +15,9 @@ mod console;
 mod cpu;
 mod ioapic;
 mod memory;
+mod pages;
+mod pci;
+mod pin;
 mod port;
 mod processors;
 mod pvh;
@@ -20,6 +25,7 @@ mod ring0;
 mod rtc;
 mod script;
 mod uart;
+mod virtio;
 mod work;
 
 use core::panic::PanicInfo;

@@ -17,6 +17,10 @@ pub enum Failure {
     Unmapped(u64),
     /// The machine does not have it.
     Absent(&'static str),
+    /// It did not come, however long it was waited for.
+    Timeout(&'static str),
+    /// What a driver of virtio answered.
+    Driver(virtio_drivers::Error),
     /// A device answered with another value.
     Mismatch {
         /// What was looked at.
@@ -34,12 +38,20 @@ impl From<Unmapped> for Failure {
     }
 }
 
+impl From<virtio_drivers::Error> for Failure {
+    fn from(error: virtio_drivers::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage => write!(f, "usage"),
             Self::Unmapped(address) => write!(f, "unmapped address={address:#x}"),
             Self::Absent(what) => write!(f, "absent {what}"),
+            Self::Timeout(what) => write!(f, "timeout {what}"),
+            Self::Driver(error) => write!(f, "driver {error}"),
             Self::Mismatch {
                 what,
                 expected,
@@ -51,11 +63,36 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Fails unless a device answers as it should.
+///
+/// # Errors
+/// [`Failure::Mismatch`].
+pub fn expect(
+    what: &'static str,
+    expected: impl Into<u64>,
+    found: impl Into<u64>,
+) -> Result<(), Failure> {
+    let (expected, found) = (expected.into(), found.into());
+    if expected == found {
+        return Ok(());
+    }
+    Err(Failure::Mismatch {
+        what,
+        expected,
+        found,
+    })
+}
+
 /// The words after a command's name.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Words<'a>(&'a str);
 
 impl<'a> Words<'a> {
+    /// The words of a text.
+    pub const fn of(text: &'a str) -> Self {
+        Self(text)
+    }
+
     /// The next word.
     pub fn word(&mut self) -> Option<&'a str> {
         let rest = self.0.trim_start_matches(is_blank);
@@ -96,7 +133,8 @@ fn is_blank(letter: char) -> bool {
     letter == ' ' || letter == '\t'
 }
 
-fn parse(word: &str) -> Option<u64> {
+/// A number: decimal or 0x, with K, M or G.
+pub fn parse(word: &str) -> Option<u64> {
     let (word, shift) = match word.as_bytes().last()? {
         b'K' => (&word[..word.len() - 1], 10),
         b'M' => (&word[..word.len() - 1], 20),

@@ -40,7 +40,14 @@ use crate::protocol::Report;
 pub(crate) fn run(plan: Plan) -> Result<u8, Failure> {
     let started = Instant::now();
     let plan = Arc::new(plan);
-    let (vm, wires, life) = Vm::start(&plan)?;
+    let result = run_plan(&plan, started);
+    plan.virtio.unlock_disks();
+    result
+}
+
+fn run_plan(plan: &Arc<Plan>, started: Instant) -> Result<u8, Failure> {
+    let (vm, wires, life) = Vm::start(plan)?;
+    let plan = plan.clone();
     let control = move || {
         let control = Control::new(plan, started, vm, wires)?;
         control.run()

@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use rustix::fs::FlockOperation;
 use trivisor_backends::disk::{self, Format, OpenError, OpenOptions, Opened};
 use trivisor_backends::net::passt::{self, PasstError};
 use trivisor_backends::net::{self, ConnectError, Tap, TapError};
@@ -71,6 +72,16 @@ pub(crate) struct Virtio {
 }
 
 impl Virtio {
+    /// Others may have the images from now on: a machine that ended has. The locks would end by themselves, but
+    /// later: the host takes rings of io_uring apart after the end of their process.
+    pub(crate) fn unlock_disks(&self) {
+        let files = self.disks.iter().flat_map(|disk| disk.image.descriptors());
+        for file in files {
+            // Where there is no lock there is none to end.
+            let _none = rustix::fs::flock(file, FlockOperation::Unlock);
+        }
+    }
+
     /// The descriptors that the VM process keeps.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let cables = self.cards.iter().flat_map(|card| &card.cables);

@@ -10,6 +10,7 @@ mod virtio;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use rustix::event::EventfdFlags;
 use trivisor_backends::console::{self, ConsolePump};
@@ -50,6 +51,7 @@ pub(crate) fn enter_process(
     };
     let told = match prepare() {
         Ok(()) => live(plan, channel, pipes, |process, end| {
+            let process = process.and_then(VmProcess::close_disks);
             let told = channel.send(&end);
             // The kernel takes all of it back at exit, sooner than we could.
             std::mem::forget(process);
@@ -64,6 +66,7 @@ pub(crate) fn enter_process(
 pub(crate) fn enter_thread(plan: &Plan, channel: &Channel, pipes: Option<ConsolePipes>) {
     // Nobody is left to hear of an error.
     let _told = live(plan, channel, pipes, |process, end| {
+        let process = process.and_then(VmProcess::close_disks);
         if plan.reboot {
             // The next machine may need its memory.
             drop(process);
@@ -162,6 +165,7 @@ struct VmProcess<'a> {
     events: Option<EventLoop>,
     /// Those of the disks, until they are started.
     workers: Workers,
+    worker_threads: Vec<JoinHandle<()>>,
     tail: Tail,
     /// Readable when the last vCPU thread has ended.
     ended: Arc<OwnedFd>,
@@ -237,9 +241,24 @@ impl<'a> VmProcess<'a> {
             console,
             events,
             workers,
+            worker_threads: Vec::new(),
             tail,
             ended: Arc::new(ended),
         })
+    }
+
+    /// Takes the machine down where a disk has more to store than its file shows, and returns when it is stored.
+    fn close_disks(mut self) -> Option<Self> {
+        if self.worker_threads.is_empty() {
+            return Some(self);
+        }
+        let threads = std::mem::take(&mut self.worker_threads);
+        drop(self);
+        for thread in threads {
+            // One that panicked has stored what it could.
+            let _ended = thread.join();
+        }
+        None
     }
 
     /// The last steps before the guest's first instruction. Gives vCPU 0 and the jail of the thread that serves.
@@ -260,7 +279,7 @@ impl<'a> VmProcess<'a> {
             Some(jails) => (Some(jails.vcpu), Some(jails.io), jails.worker),
             None => (None, None, None),
         };
-        virtio::start_workers(workers, worker.as_ref())?;
+        self.worker_threads = virtio::start_workers(workers, worker.as_ref())?;
         let ended = self.ended.clone();
         let first = self.machine.start_but_first(
             Arc::new(move || vcpu.as_ref().map_or(Ok(()), Jail::enter)),

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use thiserror::Error;
 use trivisor_backends::disk::{Cache, Disk, DiskError, DiskOptions, Limited, Opened, Worker};
@@ -53,8 +54,11 @@ impl Workers {
 }
 
 /// Starts a thread for each, which confines itself first.
-pub(super) fn start_workers(workers: Vec<Worker>, jail: Option<&Jail>) -> Result<(), Failure> {
-    for worker in workers {
+pub(super) fn start_workers(
+    workers: Vec<Worker>,
+    jail: Option<&Jail>,
+) -> Result<Vec<JoinHandle<()>>, Failure> {
+    let start = |worker: Worker| {
         let jail = jail.cloned();
         let run = move || {
             if jail.as_ref().is_none_or(|jail| jail.enter().is_ok()) {
@@ -62,9 +66,9 @@ pub(super) fn start_workers(workers: Vec<Worker>, jail: Option<&Jail>) -> Result
             }
         };
         let thread = std::thread::Builder::new().name("disk".into()).spawn(run);
-        thread.map_err(Failure::no_thread("a thread for a disk"))?;
-    }
-    Ok(())
+        thread.map_err(Failure::no_thread("a thread for a disk"))
+    };
+    workers.into_iter().map(start).collect()
 }
 
 /// All of them, in the order in which the guest finds them.

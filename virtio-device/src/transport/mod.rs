@@ -5,7 +5,8 @@
 
 mod state;
 
-#[cfg(all(test, feature = "pci"))]
+#[cfg(test)]
+#[cfg(feature = "pci")]
 mod tests;
 
 use bitfield_struct::bitfield;

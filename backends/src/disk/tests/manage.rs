@@ -128,7 +128,7 @@ pub(super) fn qemu(tool: &str, arguments: &[&Path]) -> Option<String> {
             Some(text)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("skipped without {tool}: what it says of our images");
+            eprintln!("skipped without {tool}: what it says of images");
             None
         }
         Err(error) => panic!("{tool}: {error}"),

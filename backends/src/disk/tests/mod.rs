@@ -74,7 +74,7 @@ impl Rig {
         let ram = ram();
         let parts = Disk::raw(file.try_clone().unwrap(), ram.clone(), options)?;
         if options.engine == Engine::Auto && !parts.workers.is_empty() {
-            eprintln!("skipped without io_uring: a disk behind it");
+            eprintln!("skipped without io_uring: threads were tested instead");
         }
         Ok(Self::new(parts, ram))
     }

@@ -124,6 +124,7 @@ fn a_read_from_the_page_cache_ends_within_its_start() {
     file.write_all_at(&pattern(1 << 20, 5), 0).unwrap();
     let mut rig = Rig::raw(&file, &DiskOptions::default());
     if !rig.workers.is_empty() {
+        eprintln!("skipped without io_uring: reads that end at once");
         return;
     }
     let mut at_once = 0;
@@ -177,7 +178,7 @@ fn direct_io_takes_memory_however_it_lies() {
         let mut rig = match Rig::try_raw(&direct, &options) {
             Err(DiskError::Direct { block }) => {
                 eprintln!(
-                    "skipped without direct I/O in sectors: this file system has {block} bytes"
+                    "skipped without direct I/O by sectors: it needs blocks of {block} bytes"
                 );
                 return;
             }

@@ -271,6 +271,35 @@ fn counts_go_round() {
 }
 
 #[test]
+fn a_packet_holds_64_kib_at_most() {
+    let mut bench = Bench::bare(Ring::Split, 0);
+    bench.fill(1, 100);
+    let ends = bench.connect(1, 2);
+    let data = bytes(100_000, 7);
+    bench.host.write_to_guest(ends.stream, &data);
+    bench.fill(2, 100_000);
+    bench.rig.settle();
+    let (_, mut got) = bench.packet().unwrap();
+    assert_eq!(got.len(), 1 << 16);
+    got.extend(bench.data());
+    assert_eq!(got, data);
+}
+
+#[test]
+fn a_connection_stands_in_the_line_once() {
+    let mut bench = Bench::bare(Ring::Split, 0);
+    bench.host.ask(1);
+    bench.rig.settle();
+    let table = &mut bench.rig.device_mut().table;
+    table.mark(0);
+    table.mark(0);
+    assert_eq!(table.take_due(), Some(0));
+    assert!(!table.is_due());
+    table.mark(0);
+    assert_eq!(table.take_due(), Some(0));
+}
+
+#[test]
 fn connections_take_turns() {
     let mut bench = Bench::with(Ring::Split, 0);
     let all: Vec<_> = (0..3).map(|guest| bench.connect(guest, 9)).collect();

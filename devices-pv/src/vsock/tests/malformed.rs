@@ -243,6 +243,20 @@ fn one_reset_answers_all_until_it_is_heard() {
 }
 
 #[test]
+fn many_packets_of_no_connection_want_one_reset() {
+    let mut bench = Bench::bare(Ring::Split, 0);
+    for op in [Op::RW, Op::RW, Op::SHUTDOWN] {
+        let header = Header {
+            op,
+            ..request(1, 2)
+        };
+        bench.send(header, &[]);
+    }
+    bench.fill(4, 44);
+    assert_eq!(bench.ops(), [Op::RST]);
+}
+
+#[test]
 fn refusals_are_bounded_and_none_is_lost() {
     for (ring, features) in rings() {
         let mut bench = Bench::bare(ring, features);
@@ -250,7 +264,6 @@ fn refusals_are_bounded_and_none_is_lost() {
         // Two elements each, and no indirect table in each second way: 120 of 256 descriptors.
         let count = 120;
         for guest in 0..count {
-            // The second one of a connection wants no answer of its own.
             bench.post(request(guest, 9), &[]);
         }
         let mut taken = 0;

@@ -1,13 +1,19 @@
 //! The commands, one module a subject. Each prints its own lines, the last of which begins with `ok` and its name.
 
+mod block;
 mod console;
 mod firmware;
 mod interrupts;
 mod machine;
 mod memory;
+mod net;
+mod pci;
+mod pci_interrupts;
 mod power;
 mod processor;
 mod uart;
+mod virtio;
+mod vsock;
 
 use crate::say;
 use crate::script::{Failure, Words};
@@ -23,20 +29,26 @@ pub struct Command {
     pub run: fn(Words<'_>) -> Result<(), Failure>,
 }
 
-const TABLES: [&[Command]; 9] = [
+const TABLES: [&[Command]; 15] = [
     &[Command {
         name: "help",
         usage: "",
         run: help,
     }],
+    block::COMMANDS,
     console::COMMANDS,
     firmware::COMMANDS,
     interrupts::COMMANDS,
     machine::COMMANDS,
     memory::COMMANDS,
+    net::COMMANDS,
+    pci::COMMANDS,
+    pci_interrupts::COMMANDS,
     power::COMMANDS,
     processor::COMMANDS,
     uart::COMMANDS,
+    virtio::COMMANDS,
+    vsock::COMMANDS,
 ];
 
 /// The command of a name.

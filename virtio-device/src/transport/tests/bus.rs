@@ -44,6 +44,11 @@ pub(super) trait Bus {
     fn after_reset(&mut self) {}
 }
 
+/// The low and the high half.
+fn halves(value: u64) -> [u32; 2] {
+    [value & 0xffff_ffff, value >> 32].map(|half| half.try_into().unwrap())
+}
+
 const OFFER: Offer = Offer { packed: true };
 
 /// Virtio over MMIO.
@@ -137,7 +142,7 @@ impl Bus for Mmio {
     }
 
     fn accept(&mut self, features: u64) {
-        for (half, bits) in [(0, features as u32), (1, (features >> 32) as u32)] {
+        for (half, bits) in (0..).zip(halves(features)) {
             self.put(offset::DRIVER_FEATURES_SEL, half).unwrap();
             // Refused once they are agreed upon, which a driver does not see.
             let _late = self.put(offset::DRIVER_FEATURES, bits);
@@ -174,8 +179,9 @@ impl Bus for Mmio {
             Area::Driver => offset::QUEUE_DRIVER_LOW,
             Area::Device => offset::QUEUE_DEVICE_LOW,
         };
-        self.put(at, address as u32)?;
-        self.put(at + 4, (address >> 32) as u32)
+        let [low, high] = halves(address);
+        self.put(at, low)?;
+        self.put(at + 4, high)
     }
 
     fn enable(&mut self) -> Done {
