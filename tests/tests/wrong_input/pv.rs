@@ -202,7 +202,7 @@ fn images() {
     symlink(&a, &b).unwrap();
     disk(&a, "lead back to itself", "qemu-img rebase");
 
-    make(&[&at("c.qcow2"), "1M", "--format", "qcow2"]);
+    make(&[&at("c.qcow2"), "1M"]);
     fs::copy(at("c.qcow2"), at("c.img")).unwrap();
     disk(
         &at("c.img"),
@@ -239,7 +239,7 @@ fn an_image_has_one_vm() {
     let at = |name: &str| folder.path().join(name).display().to_string();
     let images = [at("disk.img"), at("disk.qcow2")];
     make(&[&images[0], "1M"]);
-    make(&[&images[1], "1M", "--format", "qcow2"]);
+    make(&[&images[1], "1M"]);
     let name = format!("test-image-{}", std::process::id());
     let [raw, qcow2] = images.each_ref().map(String::as_str);
     let mut first = Session::guest("serial", &["--name", &name, "--disk", raw, "--disk", qcow2]);
