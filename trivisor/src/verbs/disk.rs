@@ -142,13 +142,13 @@ mod tests {
     fn create(
         file: &Path,
         size: Option<u64>,
-        format: Format,
+        format: impl Into<Option<Format>>,
         backing: Option<&Path>,
     ) -> Result<String, Failure> {
         disk(DiskVerb::Create {
             file: file.into(),
             size,
-            format,
+            format: format.into(),
             backing: backing.map(Into::into),
             backing_format: backing.map(|_| Format::Raw),
         })
@@ -159,7 +159,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [raw, over, copy] = ["a.img", "b.qcow2", "c.img"].map(|name| folder.path().join(name));
         create(&raw, Some(1 << 20), Format::Raw, None).unwrap();
-        create(&over, None, Format::Qcow2, Some(&raw)).unwrap();
+        create(&over, None, None, Some(&raw)).unwrap();
         let text = describe(&over, None, false).unwrap();
         assert!(
             text.starts_with("format    qcow2\ncapacity  1M\n"),
