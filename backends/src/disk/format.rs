@@ -30,7 +30,8 @@ impl Format {
     }
 
     /// By the ending of a file's name; raw where it says nothing.
-    pub(crate) fn of_name(path: &Path) -> Self {
+    #[must_use]
+    pub fn of_name(path: &Path) -> Self {
         match path.extension().and_then(|ending| ending.to_str()) {
             Some("qcow2" | "qcow") => Self::Qcow2,
             Some("vmdk") => Self::Vmdk,

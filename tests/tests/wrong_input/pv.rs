@@ -202,7 +202,7 @@ fn images() {
     symlink(&a, &b).unwrap();
     disk(&a, "lead back to itself", "qemu-img rebase");
 
-    make(&[&at("c.qcow2"), "1M", "--format", "qcow2"]);
+    make(&[&at("c.qcow2"), "1M"]);
     fs::copy(at("c.qcow2"), at("c.img")).unwrap();
     disk(
         &at("c.img"),
@@ -221,6 +221,12 @@ fn images() {
     );
     disk(&at("d.vmdk"), "vmdk images are read only", "add ,ro");
     let read_only = format!("{},ro", at("d.vmdk"));
+    disk(&read_only, "its 0 bytes are not", "trivisor disk create");
+    write(
+        folder.path(),
+        "d.vmdk",
+        &[&b"KDMV"[..], &[0xff; 4092]].concat(),
+    );
     disk(&read_only, "is no valid vmdk image", "another format=");
 }
 
@@ -233,7 +239,7 @@ fn an_image_has_one_vm() {
     let at = |name: &str| folder.path().join(name).display().to_string();
     let images = [at("disk.img"), at("disk.qcow2")];
     make(&[&images[0], "1M"]);
-    make(&[&images[1], "1M", "--format", "qcow2"]);
+    make(&[&images[1], "1M"]);
     let name = format!("test-image-{}", std::process::id());
     let [raw, qcow2] = images.each_ref().map(String::as_str);
     let mut first = Session::guest("serial", &["--name", &name, "--disk", raw, "--disk", qcow2]);
@@ -326,7 +332,7 @@ fn taps() {
         "tap=nosuch",
         4,
         "there is no tap nosuch",
-        "ip tuntap add nosuch mode tap",
+        "ip tuntap add dev nosuch mode tap",
     );
     tap("", "tap=lo", 2, "lo is no tap", "ip tuntap list");
     tap(
@@ -337,7 +343,7 @@ fn taps() {
         "ip link",
     );
     tap(
-        "ip tuntap add one mode tap;",
+        "ip tuntap add dev one mode tap;",
         "tap=one,queues=2",
         2,
         "has one queue, not 2",
@@ -352,11 +358,11 @@ fn taps() {
         "let an administrator make it for this user",
     );
     tap(
-        &format!("ip tuntap add theirs mode tap user 12345; {without}"),
+        &format!("ip tuntap add dev theirs mode tap user 12345; {without}"),
         "tap=theirs",
         4,
         "the tap theirs belongs to another user",
-        "ip tuntap add theirs mode tap user",
+        "ip tuntap add dev theirs mode tap user",
     );
 }
 
@@ -384,7 +390,7 @@ fn user_networks() {
         ip link add guest0 type veth peer name other0
         ip addr add 10.10.0.2/24 dev guest0 && ip link set guest0 up
         ip route add default via 10.10.0.1
-        busybox httpd -p 127.0.0.1:8080 -h /nonexistent
+        busybox httpd -p 127.0.0.1:8080 -h /
         ";
     told_by(
         &mut in_namespace(network, &["--net", "user,forward=tcp:8080:80"]),

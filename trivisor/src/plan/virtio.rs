@@ -214,24 +214,24 @@ fn no_tap(error: &TapError) -> Failure {
         TapError::OneQueue { name, .. } => Failure::usage(
             what,
             format!(
-                "leave out queues=, or make it anew: ip tuntap add {name} mode tap multi_queue"
+                "leave out queues=, or make it anew: ip tuntap add dev {name} mode tap multi_queue"
             ),
         ),
         TapError::Missing { name } => Failure::host(
             what,
-            format!("make it: ip tuntap add {name} mode tap; then ip link set {name} up"),
+            format!("make it: ip tuntap add dev {name} mode tap; then ip link set {name} up"),
         ),
         TapError::MayNotMake { name } => Failure::host(
             what,
             format!(
-                "let an administrator make it for this user: ip tuntap add {name} mode tap user USER; \
+                "let an administrator make it for this user: ip tuntap add dev {name} mode tap user USER; \
                  or choose --net user"
             ),
         ),
         TapError::Permission { name } => Failure::host(
             what,
             format!(
-                "let an administrator make it anew for this user: ip tuntap add {name} mode tap user USER; \
+                "let an administrator make it anew for this user: ip tuntap add dev {name} mode tap user USER; \
                  or choose --net user"
             ),
         ),

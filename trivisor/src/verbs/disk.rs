@@ -21,9 +21,9 @@ pub(crate) enum DiskVerb {
         /// Bytes of the disk, such as 10G [default: the backing image's]
         #[arg(value_parser = parse_size)]
         size: Option<u64>,
-        /// raw or qcow2
-        #[arg(long, default_value = "raw")]
-        format: Format,
+        /// raw or qcow2 [default: what its name says]
+        #[arg(long)]
+        format: Option<Format>,
         /// An image that it reads as, where it is not written (qcow2)
         #[arg(long, value_name = "FILE", requires = "backing_format")]
         backing: Option<PathBuf>,
@@ -76,6 +76,7 @@ pub(crate) fn disk(verb: DiskVerb) -> Result<String, Failure> {
             backing,
             backing_format,
         } => {
+            let format = format.unwrap_or_else(|| Format::of_name(&file));
             let backing = backing.as_deref().zip(backing_format);
             disk::create(&file, format, size, backing).map_err(|error| explain(&error))?;
             Ok(String::new())
@@ -141,13 +142,13 @@ mod tests {
     fn create(
         file: &Path,
         size: Option<u64>,
-        format: Format,
+        format: impl Into<Option<Format>>,
         backing: Option<&Path>,
     ) -> Result<String, Failure> {
         disk(DiskVerb::Create {
             file: file.into(),
             size,
-            format,
+            format: format.into(),
             backing: backing.map(Into::into),
             backing_format: backing.map(|_| Format::Raw),
         })
@@ -158,7 +159,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [raw, over, copy] = ["a.img", "b.qcow2", "c.img"].map(|name| folder.path().join(name));
         create(&raw, Some(1 << 20), Format::Raw, None).unwrap();
-        create(&over, None, Format::Qcow2, Some(&raw)).unwrap();
+        create(&over, None, None, Some(&raw)).unwrap();
         let text = describe(&over, None, false).unwrap();
         assert!(
             text.starts_with("format    qcow2\ncapacity  1M\n"),

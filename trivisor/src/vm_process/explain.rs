@@ -66,6 +66,10 @@ fn explain_chip(reason: &(dyn Error + 'static), what: String) -> Failure {
     };
     let what = chain(unfit);
     match &unfit.source {
+        DiskError::Size { size: 0 } => Failure::usage(
+            what,
+            "make one that is not empty: trivisor disk create FILE 1G",
+        ),
         DiskError::Size { .. } => {
             Failure::usage(what, "make it longer, for example: truncate -s %512 FILE")
         }
