@@ -1,5 +1,5 @@
 //! Virtio from inside: a bare-metal guest with drivers of its own, over PCI and over MMIO. Its drivers know split
-//! virtqueues alone; packed ones are Linux's to test.
+//! virtqueues alone; packed ones are tested in the crates.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -6,6 +6,9 @@ use super::sources::Source;
 
 /// Crates whose folders are devices.
 const CRATES: &[&str] = &["mode-basic/src/"];
+/// Crates whose folders are virtio devices: their cores are of all shapes, so they have more files, or fewer.
+const VIRTIO_CRATES: &[&str] = &["devices-pv/src/"];
+const VIRTIO_FILES: &[&str] = &["mod.rs", "state.rs"];
 /// `config.rs` may be missing; nothing else.
 const FILES: &[&str] = &["mod.rs", "core.rs", "regs.rs", "state.rs", "tests.rs"];
 const OPTIONAL: &[&str] = &["config.rs"];
@@ -16,15 +19,34 @@ pub(super) fn check(sources: &[Source]) -> Vec<String> {
     for folder in CRATES {
         for device in devices(sources, folder) {
             check_files(sources, &format!("{folder}{device}/"), &mut findings);
-            let fuzzed = sources.iter().any(|source| {
-                source.path.starts_with("fuzz/") && source.is_rust() && names(&source.text, device)
-            });
-            if !fuzzed {
-                findings.push(format!("{folder}{device} has no fuzz target"));
+            check_fuzzed(sources, folder, device, &mut findings);
+        }
+    }
+    for folder in VIRTIO_CRATES {
+        for device in devices(sources, folder) {
+            let has = |file: &str| {
+                let path = format!("{folder}{device}/{file}");
+                sources.iter().any(|source| source.path == path)
+            };
+            for file in VIRTIO_FILES.iter().filter(|file| !has(file)) {
+                findings.push(format!("{folder}{device}/ lacks {file}"));
             }
+            if !has("tests.rs") && !has("tests/mod.rs") {
+                findings.push(format!("{folder}{device}/ lacks tests"));
+            }
+            check_fuzzed(sources, folder, device, &mut findings);
         }
     }
     findings
+}
+
+fn check_fuzzed(sources: &[Source], folder: &str, device: &str, findings: &mut Vec<String>) {
+    let fuzzed = sources.iter().any(|source| {
+        source.path.starts_with("fuzz/") && source.is_rust() && names(&source.text, device)
+    });
+    if !fuzzed {
+        findings.push(format!("{folder}{device} has no fuzz target"));
+    }
 }
 
 /// The names of the folders that hold a `core.rs` or a `mod.rs`.
@@ -69,6 +91,16 @@ mod tests {
     fn device(name: &str, files: &[&str]) -> Vec<Source> {
         let path = |file: &&str| source(&format!("mode-basic/src/{name}/{file}"), "");
         files.iter().map(path).collect()
+    }
+
+    #[test]
+    fn a_virtio_device_has_state_tests_and_a_fuzz_target() {
+        let path = |file: &str| source(&format!("devices-pv/src/rng/{file}"), "");
+        let mut sources = vec![path("mod.rs"), path("queue.rs")];
+        assert_eq!(check(&sources).len(), 3, "{:?}", check(&sources));
+        sources.extend(["state.rs", "tests/mod.rs"].map(path));
+        sources.push(source("fuzz/src/virtio.rs", "targets! { rng }"));
+        assert!(check(&sources).is_empty());
     }
 
     #[test]
