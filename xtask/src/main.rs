@@ -34,6 +34,8 @@ cargo xtask CHORE
   guests [--slow]                         makes the test guests only; with --slow, fetches the foreign ones too
   bench start [--rounds N] [--output FILE]
                                           start-up against other VMMs; writes docs/benchmarks.md
+  bench block [--rounds N] [--output FILE]
+                                          disks against other VMMs; writes docs/benchmarks.md
   bench exits                             what the buses add to an exit
   fuzz [TARGET] [--seconds N]             runs fuzz targets
   tidy                                    crate edges, unsafe code, licences, device folders; lists sizes

@@ -14,6 +14,7 @@ mod commands;
 mod console;
 mod cpu;
 mod ioapic;
+mod lean;
 mod memory;
 mod pages;
 mod pci;

@@ -33,6 +33,8 @@ const MEMORY_64: u32 = 0b100;
 
 /// `virtio_pci_cap.cfg_type` of the common configuration.
 pub const COMMON: u8 = 1;
+/// The same of notifications.
+const NOTIFY: u8 = 2;
 
 /// A way to configuration space.
 #[derive(Clone, Copy, Debug)]
@@ -140,9 +142,19 @@ impl Function {
         u16::from_le_bytes([low, high])
     }
 
-    /// Sets the command register; no bit of the status register is cleared.
+    /// Sets the command register, by a word: some machines take nothing else there.
     pub fn set_command(self, command: u16) {
-        self.write(COMMAND, u32::from(command));
+        match self.access {
+            Access::Ports => {
+                let address = CONFIG_ENABLE | routing_id(self.at) << 8 | u32::from(COMMAND);
+                port::write_u32(CONFIG_ADDRESS, address);
+                port::write_u16(CONFIG_DATA, command);
+            }
+            Access::Ecam(base) => {
+                let address = base + (u64::from(routing_id(self.at)) << 12) + u64::from(COMMAND);
+                memory::write(address, 2, u64::from(command));
+            }
+        }
     }
 
     /// Lets it answer in memory and send messages.
@@ -189,16 +201,31 @@ impl Function {
         })
     }
 
-    /// Register and offset of one of virtio's structures.
-    pub fn structure(self, kind: u8) -> Result<(u8, u64), Failure> {
+    /// Where the capability of one of virtio's structures is.
+    fn capability(self, kind: u8) -> Result<u8, Failure> {
         let mut capabilities = self.capabilities();
         let found = capabilities
             .find(|(at, id)| *id == CAPABILITY_VENDOR && self.read(*at).to_le_bytes()[3] == kind);
         let (at, _) = found.ok_or(Failure::Absent("structure"))?;
+        Ok(at)
+    }
+
+    /// Register and offset of one of virtio's structures.
+    pub fn structure(self, kind: u8) -> Result<(u8, u64), Failure> {
+        let at = self.capability(kind)?;
         Ok((
             self.read(at + 4).to_le_bytes()[0],
             u64::from(self.read(at + 8)),
         ))
+    }
+
+    /// Where a queue with this offset is notified.
+    pub fn notification(self, queue_notify_off: u64) -> Result<u64, Failure> {
+        let (bar, offset) = self.structure(NOTIFY)?;
+        let multiplier = u64::from(self.read(self.capability(NOTIFY)? + 16));
+        let address = self.bar(bar) + offset + queue_notify_off * multiplier;
+        memory::map(address, 4)?;
+        Ok(address)
     }
 
     /// Its MSI-X capability.
@@ -298,5 +325,22 @@ impl Common {
         memory::write(self.0 + 0x16, 2, queue);
         memory::write(self.0 + 0x1a, 2, u64::from(vector));
         self.vector(queue)
+    }
+
+    /// `queue_notify_off` of a queue.
+    pub fn notify_offset(self, queue: u16) -> u64 {
+        memory::write(self.0 + 0x16, 2, u64::from(queue));
+        memory::read(self.0 + 0x1e, 2)
+    }
+
+    /// Enables a queue of `size` descriptors, which stands at these addresses.
+    pub fn enable_queue(self, queue: u16, size: u32, areas: [u64; 3]) {
+        memory::write(self.0 + 0x16, 2, u64::from(queue));
+        memory::write(self.0 + 0x18, 2, u64::from(size));
+        for (offset, address) in [0x20, 0x28, 0x30].into_iter().zip(areas) {
+            memory::write(self.0 + offset, 4, address & 0xffff_ffff);
+            memory::write(self.0 + offset + 4, 4, address >> 32);
+        }
+        memory::write(self.0 + 0x1c, 2, 1);
     }
 }

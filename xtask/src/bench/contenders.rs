@@ -56,6 +56,19 @@ impl Contender {
         Ok(command)
     }
 
+    /// The command that starts the guest, which does what `script` says; under `outer`, if there is one.
+    pub(super) fn doing(&self, script: &str, outer: Option<Command>) -> Result<Command> {
+        // One word in front tells all VMMs that it is a value, and the guest where the script begins.
+        let script = format!("script=1 {script}");
+        match outer {
+            Some(mut outer) => {
+                outer.arg("--").arg(&self.program);
+                self.complete(outer, &script)
+            }
+            None => self.complete(Command::new(&self.program), &script),
+        }
+    }
+
     /// The command that starts the guest, which greets and waits.
     pub(super) fn waiting(&self) -> Result<Option<Command>> {
         if self.command_line.is_none() {
@@ -69,33 +82,46 @@ impl Contender {
 /// The names that the report compares.
 pub(super) const BASIC: &str = "trivisor";
 pub(super) const PV: &str = "trivisor pv";
+pub(super) const QEMU: &str = "QEMU pc";
 pub(super) const ALIOTH_WITH_DEVICES: &str = "alioth, disk and NIC";
 
 /// The address of the peers' network cards: locally administered. Ours has its own.
 const MAC: &str = "52:54:00:12:34:56";
 
-/// Builds, installs and lists all; those with virtio devices only where there are some.
-///
-/// # Errors
-/// When a build fails.
-pub(super) fn all(devices: Option<&Devices>) -> Result<Vec<Contender>> {
-    let guest = guests::bare_metal()?;
-    let guest = guest.to_str().context("the target folder's name")?;
-    let trivisor = release::trivisor()?;
-    let floor = release::build(&["--package", "trivisor-kvm", "--example", "floor"])?;
-    let ours = |name, more: &[&str]| {
-        let common = ["run", "--memory", "256M", "--kernel", guest];
+/// What all are made of.
+#[derive(Debug)]
+struct Programs {
+    guest: String,
+    trivisor: PathBuf,
+    qemu: String,
+}
+
+impl Programs {
+    fn build() -> Result<Self> {
+        let guest = guests::bare_metal()?;
+        Ok(Self {
+            guest: guest
+                .to_str()
+                .context("the target folder's name")?
+                .to_owned(),
+            trivisor: release::trivisor()?,
+            qemu: first_line(&mut Command::new("qemu-system-x86_64"))?,
+        })
+    }
+
+    fn ours(&self, name: &'static str, more: &[&str]) -> Contender {
+        let common = ["run", "--memory", "256M", "--kernel", &self.guest];
         Contender {
             name,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            program: trivisor.clone(),
+            program: self.trivisor.clone(),
             arguments: words(&[&common, more].concat()),
             command_line: Some("--cmdline-only"),
             terminal: false,
         }
-    };
-    let qemu = first_line(&mut Command::new("qemu-system-x86_64"))?;
-    let qemu = |name, machine: &[&str]| {
+    }
+
+    fn qemu(&self, name: &'static str, machine: &[&str]) -> Contender {
         let common = [
             "-accel",
             "kvm",
@@ -109,19 +135,30 @@ pub(super) fn all(devices: Option<&Devices>) -> Result<Vec<Contender>> {
             "stdio",
             "-no-reboot",
             "-kernel",
-            guest,
+            &self.guest,
         ];
         Contender {
             name,
-            version: qemu.clone(),
+            version: self.qemu.clone(),
             program: "qemu-system-x86_64".into(),
             arguments: words(&[machine, &common].concat()),
             command_line: Some("-append"),
             terminal: false,
         }
-    };
-    // The guest ends by the keyboard controller's reset, which a microvm has to be given.
-    let microvm = ["-machine", "microvm", "-device", "i8042"];
+    }
+}
+
+/// The guest ends by the keyboard controller's reset, which a microvm has to be given.
+const MICROVM: [&str; 4] = ["-machine", "microvm", "-device", "i8042"];
+
+/// Builds, installs and lists all; those with virtio devices only where there are some.
+///
+/// # Errors
+/// When a build fails.
+pub(super) fn all(devices: Option<&Devices>) -> Result<Vec<Contender>> {
+    let programs = Programs::build()?;
+    let guest = programs.guest.as_str();
+    let floor = release::build(&["--package", "trivisor-kvm", "--example", "floor"])?;
     let mut all = vec![
         Contender {
             name: "floor",
@@ -131,20 +168,20 @@ pub(super) fn all(devices: Option<&Devices>) -> Result<Vec<Contender>> {
             command_line: None,
             terminal: false,
         },
-        ours(
+        programs.ours(
             "trivisor --sandbox off",
             &["--mode", "basic", "--sandbox", "off"],
         ),
-        ours(BASIC, &["--mode", "basic"]),
+        programs.ours(BASIC, &["--mode", "basic"]),
         alioth("alioth", guest, &[])?,
-        qemu("QEMU microvm", &microvm),
-        qemu("QEMU pc", &["-machine", "pc"]),
+        programs.qemu("QEMU microvm", &MICROVM),
+        programs.qemu(QEMU, &["-machine", "pc"]),
     ];
     if let Some(devices) = devices {
         let (image, tap) = (devices.image(), devices.tap());
         let link = format!("tap={tap}");
         let plugged = ["--mode", "pv", "--no-rng", "--disk", &image, "--net", &link];
-        all.push(ours(PV, &plugged));
+        all.push(programs.ours(PV, &plugged));
         let (image, link) = (
             format!("file,path={image}"),
             format!("tap,mac={MAC},mtu=1500,if={tap}"),
@@ -153,6 +190,38 @@ pub(super) fn all(devices: Option<&Devices>) -> Result<Vec<Contender>> {
         all.push(alioth(ALIOTH_WITH_DEVICES, guest, &plugged)?);
     }
     Ok(all)
+}
+
+/// Builds, installs and lists all that a disk can be given to; each gets this raw image, and no other device.
+///
+/// # Errors
+/// When a build fails.
+pub(super) fn with_disk(image: &str) -> Result<Vec<Contender>> {
+    let programs = Programs::build()?;
+    let ours = ["--mode", "pv", "--no-rng", "--disk", image];
+    let drive = format!("if=none,id=disk,file={image},format=raw,aio=io_uring");
+    let thread = ["-object", "iothread,id=thread", "-drive", &drive, "-device"];
+    let pc = [&["-machine", "pc"], &thread[..]].concat();
+    // Modern on both buses, as ours is.
+    let pci = "virtio-blk-pci,drive=disk,iothread=thread,disable-legacy=on";
+    let modern = ["-global", "virtio-mmio.force-legacy=false"];
+    let microvm = [&MICROVM[..], &modern, &thread].concat();
+    let mmio = "virtio-blk-device,drive=disk,iothread=thread";
+    let alioth = |name, more| {
+        let disk = format!("file,path={image}{more}");
+        alioth(name, &programs.guest, &["--blk", &disk])
+    };
+    Ok(vec![
+        programs.ours(PV, &ours),
+        programs.ours(
+            "trivisor pv --sandbox off",
+            &[&ours[..], &["--sandbox", "off"]].concat(),
+        ),
+        programs.qemu(QEMU, &[&pc[..], &[pci]].concat()),
+        programs.qemu("QEMU microvm", &[&microvm[..], &[mmio]].concat()),
+        alioth("alioth", "")?,
+        alioth("alioth, io_uring", ",api=iouring")?,
+    ])
 }
 
 fn alioth(name: &'static str, guest: &str, more: &[&str]) -> Result<Contender> {

@@ -6,13 +6,48 @@ use anyhow::{Context, Result};
 
 use crate::process;
 
-/// Bytes of the image, which is empty.
-const DISK: u64 = 64 << 20;
+/// Bytes of an image.
+const DISK: usize = 64 << 20;
+
+/// A raw image, gone when dropped.
+#[derive(Debug)]
+pub(super) struct Image(PathBuf);
+
+impl Image {
+    fn named() -> Self {
+        let number = std::process::id();
+        Self(std::env::temp_dir().join(format!("trivisor-bench-{number}.img")))
+    }
+
+    fn make(&self) -> Result<()> {
+        // Without holes, which are read and written in ways of their own; and so all of it is in the page cache.
+        std::fs::write(&self.0, vec![0xa5; DISK]).with_context(|| self.name())
+    }
+
+    /// # Errors
+    /// When there is no room for it.
+    pub(super) fn new() -> Result<Self> {
+        let image = Self::named();
+        image.make()?;
+        Ok(image)
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.0.display().to_string()
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        // What was not made cannot be removed either.
+        let _gone = std::fs::remove_file(&self.0);
+    }
+}
 
 /// Gone when dropped.
 #[derive(Debug)]
 pub(super) struct Devices {
-    image: PathBuf,
+    image: Image,
     tap: String,
 }
 
@@ -22,12 +57,10 @@ impl Devices {
     pub(super) fn make() -> Result<Self> {
         let number = std::process::id();
         let devices = Self {
-            image: std::env::temp_dir().join(format!("trivisor-bench-{number}.img")),
+            image: Image::named(),
             tap: format!("tvbench{number}"),
         };
-        let file = std::fs::File::create(&devices.image);
-        let file = file.with_context(|| devices.image.display().to_string())?;
-        file.set_len(DISK)?;
+        devices.image.make()?;
         let tap = devices.tap.as_str();
         let _silent = process::output(&mut process::command(
             "ip",
@@ -38,7 +71,7 @@ impl Devices {
 
     /// The image's name.
     pub(super) fn image(&self) -> String {
-        self.image.display().to_string()
+        self.image.name()
     }
 
     /// The tap's name.
@@ -50,7 +83,6 @@ impl Devices {
 impl Drop for Devices {
     fn drop(&mut self) {
         // What was not made cannot be removed either.
-        let _gone = std::fs::remove_file(&self.image);
         let words = ["tuntap", "del", "dev", &self.tap, "mode", "tap"];
         let _gone = process::output(&mut process::command("ip", &words));
     }

@@ -1,7 +1,9 @@
 //! `cargo xtask bench`.
 
+mod block;
 mod contenders;
 mod devices;
+mod document;
 mod exits;
 mod measure;
 mod memory;
@@ -19,8 +21,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let which = arguments.word();
     arguments.end()?;
     match which.as_deref() {
+        Some("block") => block::run(&options),
         Some("exits") => exits::run(),
         Some("start") => start::run(&options),
-        _ => bail!("which benchmark? `start` or `exits`"),
+        _ => bail!("which benchmark? `start`, `block` or `exits`"),
     }
 }

@@ -1,4 +1,4 @@
-//! docs/benchmarks.md.
+//! What `bench start` writes.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -8,11 +8,6 @@ use super::measure::Start;
 use super::start::Row;
 
 const BEFORE: &str = "\
-# Benchmarks
-
-Start-up is measured by `cargo xtask bench start`, which also writes this file; what the buses add to a port or memory exit by
-`cargo xtask bench exits`. Both build in release mode and install what they need.
-
 ## Start-up
 
 Each VMM boots the bare-metal guest with one processor, 256 MiB and a serial port on standard output. The guest writes its
@@ -29,28 +24,40 @@ without guest RAM, at its peak, while a guest waits; the floor's guest cannot wa
 threads; entries are the KVM_RUN among them, and each ends with an exit to user space. In brackets: the ratio to the floor.
 ";
 
-/// The whole file.
-pub(super) fn write(rows: &[Row], rounds: usize) -> String {
+/// Where it was measured.
+pub(super) fn medians(rounds: usize) -> String {
     let kind = if contenders::is_pvm() {
         "a host whose KVM is backed by PVM, where the guest's ring 0 is emulated and entries are dear"
     } else {
         "a host whose KVM uses VT-x or AMD-V"
     };
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut text = BEFORE.to_owned();
-    let _infallible = write!(
-        text,
+    format!(
         "\nMedians of {rounds} rounds on {kind}, with {cpus} processors. Only the ratios travel from machine to machine.\n\n"
-    );
+    )
+}
+
+/// The section.
+pub(super) fn write(rows: &[Row], rounds: usize) -> String {
+    let mut text = BEFORE.to_owned();
+    text.push_str(&medians(rounds));
     text.push_str(&table(rows));
     text.push_str(&devices(rows));
-    text.push_str("\nVersions:");
-    for row in rows {
-        let _infallible = write!(text, " {} {},", row.name, row.version);
-    }
-    text.pop();
-    text.push_str(".\n");
+    let named: Vec<_> = rows
+        .iter()
+        .map(|row| (row.name, row.version.as_str()))
+        .collect();
+    text.push_str(&versions(&named));
     text
+}
+
+/// The line of versions.
+pub(super) fn versions(named: &[(&str, &str)]) -> String {
+    let named: Vec<_> = named
+        .iter()
+        .map(|(name, version)| format!("{name} {version}"))
+        .collect();
+    format!("\nVersions: {}.\n", named.join(", "))
 }
 
 /// The table alone.
@@ -127,7 +134,7 @@ fn mib(bytes: u64) -> f64 {
     f64::from(u32::try_from(bytes >> 10).unwrap_or(u32::MAX)) / 1024.0
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match (values.get(middle), values.get(middle.wrapping_sub(1))) {

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use super::contenders::{self, Contender};
 use super::devices::Devices;
 use super::measure::{self, Calls, Start};
-use super::{memory, report};
+use super::{document, memory, report};
 use crate::arguments::Arguments;
 use crate::{setup, workspace};
 
@@ -16,8 +16,8 @@ const DEFAULT_ROUNDS: usize = 20;
 /// What to run.
 #[derive(Debug)]
 pub(super) struct Options {
-    rounds: usize,
-    output: PathBuf,
+    pub(super) rounds: usize,
+    pub(super) output: PathBuf,
 }
 
 impl Options {
@@ -71,11 +71,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
             }
         }
     }
-    let report = report::write(&rows, options.rounds);
-    if let Some(folder) = options.output.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(&options.output, &report)?;
+    document::put(&options.output, &report::write(&rows, options.rounds))?;
     println!("{}{}", report::table(&rows), report::devices(&rows));
     println!("written to {}", options.output.display());
     Ok(())

@@ -6,7 +6,7 @@ use alloc::vec;
 use virtio_drivers::device::blk::{BlkReq, BlkResp, SECTOR_SIZE, VirtIOBlk};
 use virtio_drivers::transport::DeviceType;
 
-use super::Command;
+use super::{Command, block_load};
 use crate::pin::Pin;
 use crate::say;
 use crate::script::{Failure, Words, expect};
@@ -14,7 +14,8 @@ use crate::virtio::{self, Bus, Device, Identity};
 
 pub const COMMANDS: &[Command] = &[Command {
     name: "block",
-    usage: "DISK info | read SECTOR COUNT | write SECTOR COUNT BYTE | flush | interrupt COUNT",
+    usage: "DISK info | read SECTOR COUNT | write SECTOR COUNT BYTE | flush | interrupt COUNT | \
+        load read|write BYTES DEPTH ops|ms NUMBER",
     run: block,
 }];
 
@@ -82,8 +83,10 @@ impl Read {
 fn block(mut words: Words<'_>) -> Result<(), Failure> {
     let device = virtio::device(DeviceType::Block, &mut words)?;
     let what = words.word().ok_or(Failure::Usage)?;
-    if what == "interrupt" {
-        return interrupt(&device, words);
+    match what {
+        "interrupt" => return interrupt(&device, words),
+        "load" => return block_load::run(&device, words),
+        _ => {}
     }
     let mut disk = Disk::new(device.open()?)?;
     match what {

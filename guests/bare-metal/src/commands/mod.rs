@@ -1,6 +1,7 @@
 //! The commands, one module a subject. Each prints its own lines, the last of which begins with `ok` and its name.
 
 mod block;
+mod block_load;
 mod console;
 mod firmware;
 mod interrupts;
