@@ -71,9 +71,16 @@ impl Pin {
     pub fn wait(&mut self) -> Result<(), Failure> {
         wait_for(VECTOR, self.seen)?;
         self.in_service = apic::is_in_service(VECTOR);
-        self.twin = !self.in_service;
         self.seen = self.seen.wrapping_add(1);
-        expect("interrupts", self.seen, taken())
+        let come = taken();
+        // Where there is one more, it is on its way or has come already.
+        if !self.in_service && come == self.seen.wrapping_add(1) {
+            self.seen = come;
+            self.twin = false;
+        } else {
+            self.twin = !self.in_service;
+        }
+        expect("interrupts", self.seen, come)
     }
 
     /// Ends the interrupt in service; what pulls the line then interrupts again.

@@ -46,10 +46,17 @@ pub(crate) fn run(plan: Plan) -> Result<u8, Failure> {
 }
 
 fn run_plan(plan: &Arc<Plan>, started: Instant) -> Result<u8, Failure> {
+    // A name of the user's choice may be taken by another start at this moment, and then no guest runs. One of our
+    // own nobody else takes: that need not be waited for.
+    let registration = if plan.named {
+        Some(Registration::new(&plan.name)?)
+    } else {
+        None
+    };
     let (vm, wires, life) = Vm::start(plan)?;
     let plan = plan.clone();
     let control = move || {
-        let control = Control::new(plan, started, vm, wires)?;
+        let control = Control::new(plan, started, vm, wires, registration)?;
         control.run()
     };
     let Some(life) = life else {
@@ -94,7 +101,13 @@ struct Control {
 
 impl Control {
     /// What a VM that is being made needs around it.
-    fn new(plan: Arc<Plan>, started: Instant, vm: Vm, wires: Wires) -> Result<Self, Failure> {
+    fn new(
+        plan: Arc<Plan>,
+        started: Instant,
+        vm: Vm,
+        wires: Wires,
+        registration: Option<Registration>,
+    ) -> Result<Self, Failure> {
         // Before the terminal changes: a signal in between would leave it so.
         let signals = Signals::catch().map_err(Failure::refused("handlers of signals"))?;
         let terminal = match plan.sink {
@@ -111,7 +124,10 @@ impl Control {
         Ok(Self {
             started,
             signals,
-            registration: Registration::new(&plan.name)?,
+            registration: match registration {
+                Some(registration) => registration,
+                None => Registration::new(&plan.name)?,
+            },
             clients: Clients::default(),
             requests: Requests::default(),
             output: Output::new(wires.relay),

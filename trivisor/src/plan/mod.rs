@@ -44,6 +44,8 @@ pub(crate) enum Sink {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) name: String,
+    /// The user chose the name.
+    pub(crate) named: bool,
     pub(crate) kvm: File,
     pub(crate) cpus: u8,
     pub(crate) memory_bytes: u64,
@@ -110,6 +112,7 @@ impl Plan {
         };
         Ok(Self {
             name,
+            named: given,
             kvm,
             cpus,
             memory_bytes: vm.memory.bytes,
