@@ -7,6 +7,7 @@ use virtio_drivers::device::blk::{BlkReq, BlkResp, SECTOR_SIZE, VirtIOBlk};
 use virtio_drivers::transport::DeviceType;
 
 use super::Command;
+use super::journal::journal;
 use crate::pin::Pin;
 use crate::say;
 use crate::script::{Failure, Words, expect};
@@ -14,14 +15,16 @@ use crate::virtio::{self, Bus, Device, Identity};
 
 pub const COMMANDS: &[Command] = &[Command {
     name: "block",
-    usage: "DISK info | read SECTOR COUNT | write SECTOR COUNT BYTE | flush | interrupt COUNT",
+    usage: "DISK info | read SECTOR COUNT | write SECTOR COUNT BYTE | flush | interrupt COUNT | \
+            journal COUNT [STRIDE [FIRST]]",
     run: block,
 }];
 
 /// Most sectors of one request.
 const SECTORS: usize = 2048;
 
-type Disk = VirtIOBlk<Identity, Bus>;
+/// A disk and its driver.
+pub type Disk = VirtIOBlk<Identity, Bus>;
 
 /// A disk that one sector at a time is read from.
 pub struct Read {
@@ -116,6 +119,7 @@ fn block(mut words: Words<'_>) -> Result<(), Failure> {
             disk.flush()?;
             say!("ok block flushed");
         }
+        "journal" => journal(disk, &mut words)?,
         _ => return Err(Failure::Usage),
     }
     Ok(())

@@ -4,6 +4,7 @@ mod block;
 mod console;
 mod firmware;
 mod interrupts;
+mod journal;
 mod machine;
 mod memory;
 mod net;
