@@ -6,6 +6,7 @@ use alloc::vec;
 use virtio_drivers::device::blk::{BlkReq, BlkResp, SECTOR_SIZE, VirtIOBlk};
 use virtio_drivers::transport::DeviceType;
 
+use super::journal::journal;
 use super::{Command, block_load};
 use crate::pin::Pin;
 use crate::say;
@@ -15,14 +16,19 @@ use crate::virtio::{self, Bus, Device, Identity};
 pub const COMMANDS: &[Command] = &[Command {
     name: "block",
     usage: "DISK info | read SECTOR COUNT | write SECTOR COUNT BYTE | flush | interrupt COUNT | \
+<<<<<<< HEAD
         load read|write BYTES DEPTH ops|ms NUMBER",
+=======
+            journal COUNT [STRIDE [FIRST]]",
+>>>>>>> power4
     run: block,
 }];
 
 /// Most sectors of one request.
 const SECTORS: usize = 2048;
 
-type Disk = VirtIOBlk<Identity, Bus>;
+/// A disk and its driver.
+pub type Disk = VirtIOBlk<Identity, Bus>;
 
 /// A disk that one sector at a time is read from.
 pub struct Read {
@@ -119,6 +125,7 @@ fn block(mut words: Words<'_>) -> Result<(), Failure> {
             disk.flush()?;
             say!("ok block flushed");
         }
+        "journal" => journal(disk, &mut words)?,
         _ => return Err(Failure::Usage),
     }
     Ok(())

@@ -5,6 +5,7 @@ mod block_load;
 mod console;
 mod firmware;
 mod interrupts;
+mod journal;
 mod machine;
 mod memory;
 mod net;
