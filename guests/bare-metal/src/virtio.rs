@@ -31,7 +31,7 @@ const HID: &[u8] = b"LNRO0005\0";
 const RESOURCES: usize = 64;
 const COMMAND_LINE: usize = 2048;
 /// TSC cycles after which nothing will come any more.
-pub const PATIENCE: u64 = 1 << 38;
+const PATIENCE: u64 = 1 << 38;
 
 /// The transport of any device.
 pub type Bus = SomeTransport<'static>;

@@ -16,11 +16,7 @@ use crate::virtio::{self, Bus, Device, Identity};
 pub const COMMANDS: &[Command] = &[Command {
     name: "block",
     usage: "DISK info | read SECTOR COUNT | write SECTOR COUNT BYTE | flush | interrupt COUNT | \
-<<<<<<< HEAD
-        load read|write BYTES DEPTH ops|ms NUMBER",
-=======
-            journal COUNT [STRIDE [FIRST]]",
->>>>>>> power4
+        load read|write BYTES DEPTH ops|ms NUMBER | journal COUNT [STRIDE [FIRST]]",
     run: block,
 }];
 

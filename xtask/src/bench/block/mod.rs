@@ -5,7 +5,7 @@ mod report;
 
 use anyhow::{Context, Result, ensure};
 
-use self::observe::Load;
+use self::observe::{Calls, Load};
 use super::contenders::{self, Contender};
 use super::devices::Image;
 use super::document;
@@ -53,7 +53,7 @@ struct Row {
     name: &'static str,
     version: String,
     rounds: Vec<Vec<Load>>,
-    calls: Vec<f64>,
+    calls: Vec<Calls>,
 }
 
 pub(super) fn run(options: &Options) -> Result<()> {

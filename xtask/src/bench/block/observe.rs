@@ -24,18 +24,18 @@ pub(super) struct Load {
     pub(super) seconds: f64,
     /// Of all processes of the VMM, the guest's own included.
     pub(super) cpu_seconds: f64,
-    /// Of the virtual machine, to user space or not; where the host tells.
-    pub(super) exits: Option<f64>,
     /// When it began and ended, since the epoch.
     begin: Duration,
     end: Duration,
 }
 
-/// What the host has counted so far.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    ticks: u64,
-    exits: Option<u64>,
+/// What a request asked of the host's kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Calls {
+    /// System calls of all threads of all processes.
+    pub(super) all: f64,
+    /// Those of them that entered the guest, each of which ends with an exit to user space.
+    pub(super) run: f64,
 }
 
 /// Runs a guest to its end; its loads.
@@ -59,17 +59,15 @@ pub(super) fn loads(mut command: Command) -> Result<Vec<Load>> {
             bail!("`{name}`: {line}");
         }
         if line == BEGIN {
-            before = Some((counts(child.id())?, now()?));
+            before = Some((ticks_of_tree(child.id())?, now()?));
         } else if line.starts_with(END)
             && let Some((before, begin)) = before.take()
         {
-            let after = counts(child.id())?;
-            let exits = after.exits.zip(before.exits);
+            let after = ticks_of_tree(child.id())?;
             loads.push(Load {
                 operations: field(line, "operations")?,
                 seconds: field(line, "cycles")? / field(line, "hz")?,
-                cpu_seconds: number(after.ticks.saturating_sub(before.ticks)) / ticks_a_second,
-                exits: exits.map(|(after, before)| number(after.saturating_sub(before))),
+                cpu_seconds: number(after.saturating_sub(before)) / ticks_a_second,
                 begin,
                 end: now()?,
             });
@@ -84,7 +82,7 @@ pub(super) fn loads(mut command: Command) -> Result<Vec<Load>> {
 ///
 /// # Errors
 /// When strace or a load fails.
-pub(super) fn calls(contender: &Contender, script: &str) -> Result<Vec<f64>> {
+pub(super) fn calls(contender: &Contender, script: &str) -> Result<Vec<Calls>> {
     let log = std::env::temp_dir().join(format!("trivisor-calls-{}", std::process::id()));
     let mut strace = Command::new("strace");
     strace.args(["-f", "-ttt", "-o"]).arg(&log);
@@ -100,19 +98,25 @@ pub(super) fn calls(contender: &Contender, script: &str) -> Result<Vec<f64>> {
         .iter()
         .map(|load| {
             let (begin, end) = (load.begin.as_secs_f64(), load.end.as_secs_f64());
-            let within = begun.iter().filter(|time| (begin..end).contains(*time));
-            number(within.count() as u64) / load.operations
+            let within = begun.iter().filter(|(time, _)| (begin..end).contains(time));
+            let run = within.clone().filter(|(_, run)| *run);
+            Calls {
+                all: number(within.clone().count() as u64) / load.operations,
+                run: number(run.count() as u64) / load.operations,
+            }
         })
         .collect())
 }
 
-/// When the call in a line of strace's log began, `PID TIME NAME(...`; signals, ends and second halves are others.
-fn begin_of_call(line: &str) -> Option<f64> {
+/// When the call in a line of strace's log began, `PID TIME NAME(...`, and whether it entered the guest; signals, ends
+/// and second halves are others.
+fn begin_of_call(line: &str) -> Option<(f64, bool)> {
     let mut words = line.split_whitespace();
     let (_pid, time, call) = (words.next()?, words.next()?, words.next()?);
     let (name, _) = call.split_once('(')?;
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    (!name.is_empty() && name.bytes().all(is_name)).then(|| time.parse().ok())?
+    let is_call = !name.is_empty() && name.bytes().all(is_name);
+    is_call.then_some((time.parse().ok()?, line.contains("KVM_RUN")))
 }
 
 fn now() -> Result<Duration> {
@@ -136,22 +140,14 @@ const fn number(count: u64) -> f64 {
 }
 
 /// Of a process and all below it.
-fn counts(pid: u32) -> Result<Counts> {
+fn ticks_of_tree(pid: u32) -> Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let mut sum = Counts {
-        ticks: ticks(&stat).context("/proc/PID/stat")?,
-        exits: exits(pid),
-    };
+    let mut sum = ticks(&stat).context("/proc/PID/stat")?;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may have ended meanwhile.
         let children = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
         for child in children.split_whitespace() {
-            let child = counts(child.parse()?)?;
-            sum.ticks += child.ticks;
-            sum.exits = match (sum.exits, child.exits) {
-                (Some(ours), Some(its)) => Some(ours + its),
-                (ours, its) => ours.or(its),
-            };
+            sum += ticks_of_tree(child.parse()?)?;
         }
     }
     Ok(sum)
@@ -166,27 +162,13 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(user.parse::<u64>().ok()? + system.parse::<u64>().ok()?)
 }
 
-/// Exits of the virtual machines that a process has made, from KVM's statistics, which root sees where debugfs is mounted.
-fn exits(pid: u32) -> Option<u64> {
-    let mine = format!("{pid}-");
-    let mut sum = None;
-    for machine in fs::read_dir("/sys/kernel/debug/kvm").ok()?.flatten() {
-        if machine.file_name().to_string_lossy().starts_with(&mine) {
-            let text = fs::read_to_string(machine.path().join("exits")).ok()?;
-            sum = Some(sum.unwrap_or(0) + text.trim().parse::<u64>().ok()?);
-        }
-    }
-    sum
-}
-
 /// One of a second, with a second and a half of CPU time.
 #[cfg(test)]
-pub(super) const fn load_for_tests(operations: f64, exits: Option<f64>) -> Load {
+pub(super) const fn load_for_tests(operations: f64) -> Load {
     Load {
         operations,
         seconds: 1.0,
         cpu_seconds: 1.5,
-        exits,
         begin: Duration::ZERO,
         end: Duration::ZERO,
     }
@@ -207,7 +189,10 @@ mod tests {
             .lines()
             .map(begin_of_call)
             .collect();
-        assert_eq!(times, [Some(1.5), Some(2.25), None, None, None]);
+        assert_eq!(
+            times,
+            [Some((1.5, false)), Some((2.25, true)), None, None, None]
+        );
     }
 
     #[test]
