@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,13 +18,13 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use trivisor_tests::{Session, kvm_wanted, slow_wanted, trivisor};
 
 /// For each format.
-const ROUNDS: u32 = 20;
-const SLOW_ROUNDS: u32 = 200;
+const ROUNDS: usize = 20;
+const SLOW_ROUNDS: usize = 200;
 /// Rounds on one image: the journal goes on behind what was acknowledged, on what the cut has left.
-const ROUNDS_AN_IMAGE: u32 = 4;
+const ROUNDS_AN_IMAGE: usize = 2;
 const SECTOR: usize = 512;
-/// Bytes of a disk: 256 clusters of a qcow2 image.
-const DISK: usize = 16 << 20;
+/// Bytes of a disk: 1024 clusters of our qcow2 image.
+const DISK: usize = 64 << 20;
 /// Sectors from one of the journal's to its next: neighbours; another block of the page cache each; a cluster each;
 /// a cluster each, from the middle of one to that of the next.
 const STRIDES: [usize; 4] = [1, 9, 128, 130];
@@ -66,6 +66,25 @@ impl Random {
     }
 }
 
+/// What the images are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Raw,
+    /// As they are made by us: one table for 512 MiB, which the first flush has made safe before any cut.
+    Qcow2,
+    /// With the smallest clusters: a table for 32 KiB, so the journal needs new ones all the time.
+    ManyTables,
+}
+
+impl Kind {
+    const fn format(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 | Self::ManyTables => "qcow2",
+        }
+    }
+}
+
 /// An image with a journal.
 struct Journal {
     path: PathBuf,
@@ -76,16 +95,30 @@ struct Journal {
 }
 
 impl Journal {
-    fn new(path: PathBuf, format: &'static str, stride: usize) -> Self {
-        let size = DISK.to_string();
-        let image = path.to_str().unwrap();
-        trivisor_does(&["disk", "create", image, &size, "--format", format]);
-        Self {
+    /// Makes the image; `None` without the tool that makes it.
+    fn new(path: PathBuf, kind: Kind, stride: usize) -> Option<Self> {
+        let (size, name) = (DISK.to_string(), path.to_str().unwrap());
+        let format = kind.format();
+        if kind == Kind::ManyTables {
+            let made = qemu_img(&[
+                "create",
+                "-f",
+                format,
+                "-o",
+                "cluster_size=512",
+                name,
+                &size,
+            ])?;
+            assert!(made.status.success(), "{made:?}");
+        } else {
+            trivisor_does(&["disk", "create", name, &size, "--format", format]);
+        }
+        Some(Self {
             path,
             format,
             stride,
             acknowledged: 0,
-        }
+        })
     }
 
     /// Starts a guest that goes on with the journal, and kills its VM.
@@ -156,7 +189,16 @@ impl Journal {
         }
         let raw = self.path.with_extension("read");
         let [from, to] = [&self.path, &raw].map(|path| path.to_str().unwrap());
-        trivisor_does(&["disk", "convert", from, to, "--format", "raw"]);
+        trivisor_does(&[
+            "disk",
+            "convert",
+            from,
+            to,
+            "--from-format",
+            self.format,
+            "--format",
+            "raw",
+        ]);
         let bytes = fs::read(&raw).unwrap();
         fs::remove_file(&raw).unwrap();
         bytes
@@ -182,7 +224,8 @@ fn trivisor_does(arguments: &[&str]) {
     assert!(ran.status.success(), "{arguments:?}: {ran:?}");
 }
 
-/// Kills the VM process, then the control process before it can do anything about that, and waits for the first's end.
+/// Kills the VM process, and the control process, which is stopped before, lest it sees that and ends by itself. Waits
+/// for the first's end.
 fn kill(vm: &Session) {
     let control = vm.id();
     let children = fs::read_to_string(format!("/proc/{control}/task/{control}/children")).unwrap();
@@ -191,6 +234,7 @@ fn kill(vm: &Session) {
     };
     let [machine, control] = [child.parse().unwrap(), control.cast_signed()]
         .map(|id| pidfd_open(Pid::from_raw(id).unwrap(), PidfdFlags::empty()).unwrap());
+    pidfd_send_signal(&control, Signal::STOP).unwrap();
     pidfd_send_signal(&machine, Signal::KILL).unwrap();
     pidfd_send_signal(&control, Signal::KILL).unwrap();
     let patience = Timespec::try_from(PATIENCE).unwrap();
@@ -208,26 +252,32 @@ fn wait_for_lock(path: &Path) {
     }
 }
 
-/// Clusters that nothing refers to are allowed, wrong references are not. False without the tool.
-fn is_checked_by_qemu(path: &Path) -> bool {
-    let ran = Command::new("qemu-img")
-        .args(["check", "-f", "qcow2"])
-        .arg(path)
-        .output();
-    match ran {
-        Ok(ran) => {
-            // 3: leaks alone.
-            assert!(matches!(ran.status.code(), Some(0 | 3)), "{ran:?}");
-            true
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => false,
+/// What qemu-img makes of it; `None` where it is not installed.
+fn qemu_img(arguments: &[&str]) -> Option<Output> {
+    match Command::new("qemu-img").args(arguments).output() {
+        Ok(ran) => Some(ran),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => panic!("qemu-img: {error}"),
     }
 }
 
-fn cut_again_and_again(format: &'static str) {
-    let test = format!("power cuts of {format} images");
-    if !kvm_wanted(&test) {
+/// Clusters that nothing refers to are allowed, wrong references are not. False without the tool.
+fn is_checked_by_qemu(path: &Path) -> bool {
+    let Some(ran) = qemu_img(&["check", "-f", "qcow2", path.to_str().unwrap()]) else {
+        return false;
+    };
+    // 3: leaks alone.
+    assert!(
+        matches!(ran.status.code(), Some(0 | 3)),
+        "{}{}",
+        String::from_utf8_lossy(&ran.stdout),
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    true
+}
+
+fn cut_again_and_again(kind: Kind, test: &str) {
+    if !kvm_wanted(test) {
         return;
     }
     let rounds = if slow_wanted(&format!("{SLOW_ROUNDS} {test}, not {ROUNDS}")) {
@@ -238,39 +288,51 @@ fn cut_again_and_again(format: &'static str) {
     let mut random = Random::new();
     let folder = tempfile::tempdir().unwrap();
     let start = Instant::now();
-    let (mut sectors, mut checked) = (0, 0);
-    let mut journal = None;
-    for round in 0..rounds {
-        if round % ROUNDS_AN_IMAGE == 0 {
-            let path = folder.path().join(format!("{round}.{format}"));
-            let image = round / ROUNDS_AN_IMAGE;
-            let stride = STRIDES[usize::try_from(image).unwrap() % STRIDES.len()];
-            journal = Some(Journal::new(path, format, stride));
+    let (mut sectors, mut unchecked) = (0, 0);
+    for image in 0..rounds / ROUNDS_AN_IMAGE {
+        let path = folder.path().join(image.to_string());
+        let stride = STRIDES[image % STRIDES.len()];
+        let Some(mut journal) = Journal::new(path, kind, stride) else {
+            eprintln!("skipped without qemu-img: {test}");
+            return;
+        };
+        for _ in 0..ROUNDS_AN_IMAGE {
+            let before = journal.acknowledged;
+            journal.cut(&mut random);
+            sectors += journal.acknowledged - before;
+            if kind != Kind::Raw && !is_checked_by_qemu(&journal.path) {
+                unchecked += 1;
+            }
+            journal.check();
         }
-        let journal = journal.as_mut().unwrap();
-        let before = journal.acknowledged;
-        journal.cut(&mut random);
-        sectors += journal.acknowledged - before;
-        if format == "qcow2" {
-            checked += u32::from(is_checked_by_qemu(&journal.path));
-        }
-        journal.check();
+        fs::remove_file(&journal.path).unwrap();
     }
-    if format == "qcow2" && checked == 0 {
-        eprintln!("skipped without qemu-img: whether it finds {test} clean");
+    if unchecked > 0 {
+        eprintln!("skipped without qemu-img: whether it finds the images clean after {test}");
     }
     eprintln!(
-        "{format}: {rounds} cuts, {sectors} sectors acknowledged, {:.1} s",
+        "{rounds} {test}, {sectors} sectors acknowledged, {:.1} s",
         start.elapsed().as_secs_f64()
     );
 }
 
 #[test]
 fn a_raw_image_has_all_that_was_flushed() {
-    cut_again_and_again("raw");
+    cut_again_and_again(Kind::Raw, "power cuts of raw images");
 }
 
 #[test]
 fn a_qcow2_image_has_all_that_was_flushed_and_is_clean() {
-    cut_again_and_again("qcow2");
+    cut_again_and_again(Kind::Qcow2, "power cuts of qcow2 images");
+}
+
+/// imago 0.2.6 writes the reference to a new table (`ensure_l2`) before that table's reference count, which waits in
+/// its cache for a flush. After a cut in between the cluster counts as free; the next VM takes it for something else.
+#[test]
+#[ignore = "imago 0.2.6 refers to a new table before it is counted: a cut before the next flush is corruption"]
+fn a_qcow2_image_that_grows_tables_has_all_that_was_flushed_and_is_clean() {
+    cut_again_and_again(
+        Kind::ManyTables,
+        "power cuts of qcow2 images of many tables",
+    );
 }
