@@ -55,9 +55,6 @@ pub const WIDTHS: Widths = Widths::new(&[1, 2, 4, 8], Unfit::Reject);
 pub struct MmioTransport<D> {
     transport: Transport<D>,
     pin: Pin,
-    device_features_sel: u32,
-    driver_features_sel: u32,
-    queue_sel: u16,
 }
 
 /// The interrupt line and why it is high.
@@ -99,9 +96,6 @@ impl<D: VirtioDevice> MmioTransport<D> {
                 line,
                 status: InterruptStatus::new(),
             },
-            device_features_sel: 0,
-            driver_features_sel: 0,
-            queue_sel: 0,
         }
     }
 
@@ -116,17 +110,6 @@ impl<D: VirtioDevice> MmioTransport<D> {
         self.transport.broken()
     }
 
-    fn queue(&self) -> Option<&Queue> {
-        self.transport.queues.get(usize::from(self.queue_sel))
-    }
-
-    /// Configures the selected queue, which cannot be done while it is enabled (4.2.2.2).
-    fn configure(&mut self, write: impl FnOnce(&mut Queue) -> bool) -> Result<(), AccessError> {
-        let queue = self.transport.queues.get_mut(usize::from(self.queue_sel));
-        let written = queue.is_some_and(write);
-        written.then_some(()).ok_or(AccessError::Value)
-    }
-
     fn read_register(&self, at: u64) -> Result<u32, AccessError> {
         let transport = &self.transport;
         Ok(match at {
@@ -134,9 +117,9 @@ impl<D: VirtioDevice> MmioTransport<D> {
             offset::VERSION => regs::VERSION,
             offset::DEVICE_ID => u32::from(transport.device.device_type() as u16),
             offset::VENDOR_ID => regs::VENDOR,
-            offset::DEVICE_FEATURES => half(transport.features(), self.device_features_sel),
-            offset::QUEUE_SIZE_MAX => self.queue().map_or(0, |queue| queue.max_size().into()),
-            offset::QUEUE_READY => self.queue().is_some_and(Queue::ready).into(),
+            offset::DEVICE_FEATURES => transport.selected_features(),
+            offset::QUEUE_SIZE_MAX => transport.queue().map_or(0, |queue| queue.max_size().into()),
+            offset::QUEUE_READY => transport.queue().is_some_and(Queue::ready).into(),
             offset::INTERRUPT_STATUS => self.pin.status.into_bits().into(),
             offset::STATUS => transport.status().into_bits().into(),
             offset::SHM_LEN_LOW
@@ -151,34 +134,25 @@ impl<D: VirtioDevice> MmioTransport<D> {
     }
 
     fn write_register(&mut self, at: u64, value: u32) -> Result<(), AccessError> {
+        let transport = &mut self.transport;
         match at {
-            offset::DEVICE_FEATURES_SEL => self.device_features_sel = value,
-            offset::DRIVER_FEATURES_SEL => self.driver_features_sel = value,
-            offset::DRIVER_FEATURES if self.driver_features_sel > 1 => {
-                return if value == 0 {
-                    Ok(())
-                } else {
-                    Err(AccessError::Value)
-                };
-            }
-            offset::DRIVER_FEATURES => {
-                let high = self.driver_features_sel == 1;
-                self.transport.accept_features(high, value)?;
-            }
-            offset::QUEUE_SEL => self.queue_sel = low_half(value),
+            offset::DEVICE_FEATURES_SEL => transport.selectors.device_features = value,
+            offset::DRIVER_FEATURES_SEL => transport.selectors.driver_features = value,
+            offset::DRIVER_FEATURES => transport.accept_features(value)?,
+            offset::QUEUE_SEL => transport.selectors.queue = low_half(value),
             offset::QUEUE_SIZE => {
                 let size = u16::try_from(value).map_err(|_| AccessError::Value)?;
-                self.configure(|queue| queue.set_size(size))?;
+                transport.configure_queue(|queue| queue.set_size(size))?;
             }
             offset::QUEUE_READY if value == 1 => {
-                return self.transport.enable_queue(self.queue_sel, &mut self.pin);
+                return transport.enable_queue(&mut self.pin);
             }
             offset::QUEUE_READY | offset::QUEUE_RESET if value <= 1 => {
-                self.transport.reset_queue(self.queue_sel, &mut self.pin);
+                transport.reset_queue(&mut self.pin);
             }
             // With notification data the high half says how far the driver is, which the queue says as well.
             offset::QUEUE_NOTIFY => {
-                return self.transport.notify(low_half(value), &mut self.pin);
+                return transport.notify(low_half(value), &mut self.pin);
             }
             offset::INTERRUPT_ACK => {
                 let [acknowledged, ..] = value.to_le_bytes();
@@ -187,36 +161,18 @@ impl<D: VirtioDevice> MmioTransport<D> {
             }
             offset::STATUS => {
                 let bits = u8::try_from(value).map_err(|_| AccessError::Value)?;
-                self.transport.write_status(bits, &mut self.pin)?;
+                transport.write_status(bits, &mut self.pin)?;
                 if bits == 0 {
-                    self.forget();
+                    self.pin.set(InterruptStatus::new());
                 }
             }
             offset::SHM_SEL => {}
             _ => {
                 let (area, half) = address_half(at).ok_or(AccessError::NoRegister)?;
-                self.configure(|queue| queue.set_address_half(area, half, value))?;
+                transport.configure_queue(|queue| queue.set_address_half(area, half, value))?;
             }
         }
         Ok(())
-    }
-
-    /// What the transport itself has in its registers, after a reset.
-    fn forget(&mut self) {
-        self.pin.set(InterruptStatus::new());
-        self.device_features_sel = 0;
-        self.driver_features_sel = 0;
-        self.queue_sel = 0;
-    }
-}
-
-/// One half of 64 feature bits; what is selected beyond them is 0.
-fn half(features: u64, select: u32) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "each half is 32 bits wide")]
-    match select {
-        0 => features as u32,
-        1 => (features >> 32) as u32,
-        _ => 0,
     }
 }
 
@@ -283,7 +239,7 @@ impl<D: VirtioDevice> Component for MmioTransport<D> {
 
     fn reset(&mut self) {
         self.transport.reset();
-        self.forget();
+        self.pin.set(InterruptStatus::new());
     }
 
     fn save(&self) -> SavedState {

@@ -15,12 +15,6 @@ pub(super) const VERSION: u16 = 1;
 /// What the registers hold, and the device behind them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MmioStateV1 {
-    /// DeviceFeaturesSel.
-    pub device_features_sel: u32,
-    /// DriverFeaturesSel.
-    pub driver_features_sel: u32,
-    /// QueueSel.
-    pub queue_sel: u16,
     /// InterruptStatus.
     pub interrupt_status: u8,
     /// What every transport has.
@@ -30,9 +24,6 @@ pub struct MmioStateV1 {
 impl<D: VirtioDevice> From<&MmioTransport<D>> for MmioStateV1 {
     fn from(from: &MmioTransport<D>) -> Self {
         Self {
-            device_features_sel: from.device_features_sel,
-            driver_features_sel: from.driver_features_sel,
-            queue_sel: from.queue_sel,
             interrupt_status: from.pin.status.into_bits(),
             transport: TransportStateV1::from(&from.transport),
         }
@@ -55,9 +46,6 @@ impl MmioStateV1 {
             self.interrupt_status & !known.into_bits() == 0,
         )?;
         self.transport.put_back(KIND, &mut to.transport)?;
-        to.device_features_sel = self.device_features_sel;
-        to.driver_features_sel = self.driver_features_sel;
-        to.queue_sel = self.queue_sel;
         to.pin.status = status;
         to.pin.line.restore_level(status != InterruptStatus::new());
         Ok(())

@@ -53,50 +53,33 @@ const fn address(at: u64) -> Option<(Area, Half)> {
 }
 
 impl<D: VirtioDevice> PciTransport<D> {
-    fn queue(&self) -> Option<&Queue> {
-        self.transport.queues.get(usize::from(self.queue_select))
-    }
-
-    /// Configures the selected queue, which cannot be done while it is enabled.
-    fn configure(&mut self, write: impl FnOnce(&mut Queue) -> bool) -> Result<(), AccessError> {
-        let queue = self
-            .transport
-            .queues
-            .get_mut(usize::from(self.queue_select));
-        let written = queue.is_some_and(write);
-        written.then_some(()).ok_or(AccessError::Value)
-    }
-
     pub(super) fn read_common(&self, at: u64, data: &mut [u8]) -> Result<(), AccessError> {
         let transport = &self.transport;
         let (value, width) = match at {
-            common::DEVICE_FEATURE_SELECT => (self.device_feature_select.into(), 4),
-            common::DEVICE_FEATURE => (half(transport.features(), self.device_feature_select), 4),
-            common::DRIVER_FEATURE_SELECT => (self.driver_feature_select.into(), 4),
-            common::DRIVER_FEATURE => {
-                let features = transport.driver_features();
-                (half(features, self.driver_feature_select), 4)
-            }
+            common::DEVICE_FEATURE_SELECT => (transport.selectors.device_features.into(), 4),
+            common::DEVICE_FEATURE => (transport.selected_features().into(), 4),
+            common::DRIVER_FEATURE_SELECT => (transport.selectors.driver_features.into(), 4),
+            common::DRIVER_FEATURE => (transport.selected_driver_features().into(), 4),
             common::CONFIG_MSIX_VECTOR => (self.signals.config_vector.into(), 2),
             common::NUM_QUEUES => (transport.queues.len() as u64, 2),
             common::DEVICE_STATUS => (transport.status().into_bits().into(), 1),
             common::CONFIG_GENERATION => (transport.generation().into(), 1),
-            common::QUEUE_SELECT => (self.queue_select.into(), 2),
-            common::QUEUE_SIZE => (self.queue().map_or(0, |queue| queue.size().into()), 2),
+            common::QUEUE_SELECT => (transport.selectors.queue.into(), 2),
+            common::QUEUE_SIZE => (transport.queue().map_or(0, |queue| queue.size().into()), 2),
             common::QUEUE_MSIX_VECTOR => {
                 let vectors = &self.signals.queue_vectors;
-                let vector = vectors.get(usize::from(self.queue_select));
+                let vector = vectors.get(usize::from(transport.selectors.queue));
                 (vector.copied().unwrap_or(NO_VECTOR).into(), 2)
             }
-            common::QUEUE_ENABLE => (self.queue().is_some_and(Queue::ready).into(), 2),
+            common::QUEUE_ENABLE => (transport.queue().is_some_and(Queue::ready).into(), 2),
             common::QUEUE_NOTIFY_OFF | common::QUEUE_NOTIF_CONFIG_DATA => {
-                (self.queue_select.into(), 2)
+                (transport.selectors.queue.into(), 2)
             }
             // A reset has ended when the write that began it returns.
             common::QUEUE_RESET => (0, 2),
             _ => {
                 let (area, half) = address(at).ok_or(AccessError::NoRegister)?;
-                let address = self.queue().map_or(0, |queue| queue.address(area));
+                let address = transport.queue().map_or(0, |queue| queue.address(area));
                 match (half, data.len()) {
                     (Half::Low, 8) => (address, 8),
                     (Half::Low, _) => (address & 0xffff_ffff, 4),
@@ -108,18 +91,11 @@ impl<D: VirtioDevice> PciTransport<D> {
     }
 
     pub(super) fn write_common(&mut self, at: u64, data: &[u8]) -> Result<(), AccessError> {
+        let transport = &mut self.transport;
         match at {
-            common::DEVICE_FEATURE_SELECT => self.device_feature_select = word(data)?,
-            common::DRIVER_FEATURE_SELECT => self.driver_feature_select = word(data)?,
-            common::DRIVER_FEATURE => {
-                let bits = word(data)?;
-                match self.driver_feature_select {
-                    select @ 0..=1 => self.transport.accept_features(select == 1, bits)?,
-                    // There are none of those to accept.
-                    _ if bits == 0 => {}
-                    _ => return Err(AccessError::Value),
-                }
-            }
+            common::DEVICE_FEATURE_SELECT => transport.selectors.device_features = word(data)?,
+            common::DRIVER_FEATURE_SELECT => transport.selectors.driver_features = word(data)?,
+            common::DRIVER_FEATURE => transport.accept_features(word(data)?)?,
             common::CONFIG_MSIX_VECTOR => {
                 self.signals.config_vector = self.signals.valid(half_word(data)?);
             }
@@ -127,35 +103,29 @@ impl<D: VirtioDevice> PciTransport<D> {
                 let [bits] = data else {
                     return Err(AccessError::Width);
                 };
-                self.transport.write_status(*bits, &mut self.signals)?;
+                transport.write_status(*bits, &mut self.signals)?;
                 if *bits == 0 {
-                    self.forget();
+                    self.signals.reset();
                 }
             }
-            common::QUEUE_SELECT => self.queue_select = half_word(data)?,
+            common::QUEUE_SELECT => transport.selectors.queue = half_word(data)?,
             common::QUEUE_SIZE => {
                 let size = half_word(data)?;
-                self.configure(|queue| queue.set_size(size))?;
+                transport.configure_queue(|queue| queue.set_size(size))?;
             }
             common::QUEUE_MSIX_VECTOR => {
                 let vector = self.signals.valid(half_word(data)?);
                 let vectors = &mut self.signals.queue_vectors;
-                let slot = vectors.get_mut(usize::from(self.queue_select));
+                let slot = vectors.get_mut(usize::from(transport.selectors.queue));
                 *slot.ok_or(AccessError::Value)? = vector;
             }
             // Only a reset disables a queue (4.1.4.3.2).
             common::QUEUE_ENABLE => match half_word(data)? {
-                1 => {
-                    let queue = self.queue_select;
-                    self.transport.enable_queue(queue, &mut self.signals)?;
-                }
+                1 => transport.enable_queue(&mut self.signals)?,
                 _ => return Err(AccessError::Value),
             },
             common::QUEUE_RESET => match half_word(data)? {
-                1 => {
-                    let queue = self.queue_select;
-                    self.transport.reset_queue(queue, &mut self.signals);
-                }
+                1 => transport.reset_queue(&mut self.signals),
                 _ => return Err(AccessError::Value),
             },
             common::DEVICE_FEATURE
@@ -167,21 +137,12 @@ impl<D: VirtioDevice> PciTransport<D> {
                 let (area, half) = address(at).ok_or(AccessError::NoRegister)?;
                 if let (Half::Low, Ok(bytes)) = (half, data.try_into()) {
                     let address = u64::from_le_bytes(bytes);
-                    return self.configure(|queue| queue.set_address(area, address));
+                    return transport.configure_queue(|queue| queue.set_address(area, address));
                 }
                 let value = word(data)?;
-                self.configure(|queue| queue.set_address_half(area, half, value))?;
+                transport.configure_queue(|queue| queue.set_address_half(area, half, value))?;
             }
         }
         Ok(())
-    }
-}
-
-/// One half of 64 feature bits; what is selected beyond them is 0.
-const fn half(features: u64, select: u32) -> u64 {
-    match select {
-        0 => features & 0xffff_ffff,
-        1 => features >> 32,
-        _ => 0,
     }
 }

@@ -62,9 +62,6 @@ pub struct PciTransport<D> {
     signals: Signals,
     /// The capability that gives access by configuration space.
     access: PciAccess,
-    device_feature_select: u32,
-    driver_feature_select: u32,
-    queue_select: u16,
 }
 
 /// The PCI side: how the driver is told.
@@ -190,9 +187,6 @@ impl<D: VirtioDevice> PciTransport<D> {
                 queue_vectors: vec![NO_VECTOR; queues],
             },
             access,
-            device_feature_select: 0,
-            driver_feature_select: 0,
-            queue_select: 0,
         })
     }
 
@@ -205,14 +199,6 @@ impl<D: VirtioDevice> PciTransport<D> {
     #[must_use]
     pub fn broken(&self) -> Option<(u16, QueueError)> {
         self.transport.broken()
-    }
-
-    /// What the transport itself has in its registers, after a reset of the device.
-    fn forget(&mut self) {
-        self.signals.reset();
-        self.device_feature_select = 0;
-        self.driver_feature_select = 0;
-        self.queue_select = 0;
     }
 }
 
@@ -318,7 +304,7 @@ impl<D: VirtioDevice> Component for PciTransport<D> {
 
     fn reset(&mut self) {
         self.transport.reset();
-        self.forget();
+        self.signals.reset();
         self.signals.endpoint.reset();
     }
 

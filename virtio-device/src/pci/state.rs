@@ -16,12 +16,6 @@ pub(super) const VERSION: u16 = 1;
 /// What the registers hold, and the device behind them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PciStateV1 {
-    /// device_feature_select.
-    pub device_feature_select: u32,
-    /// driver_feature_select.
-    pub driver_feature_select: u32,
-    /// queue_select.
-    pub queue_select: u16,
     /// config_msix_vector.
     pub config_vector: u16,
     /// queue_msix_vector of each queue.
@@ -37,9 +31,6 @@ pub struct PciStateV1 {
 impl<D: VirtioDevice> From<&PciTransport<D>> for PciStateV1 {
     fn from(from: &PciTransport<D>) -> Self {
         Self {
-            device_feature_select: from.device_feature_select,
-            driver_feature_select: from.driver_feature_select,
-            queue_select: from.queue_select,
             config_vector: from.signals.config_vector,
             queue_vectors: from.signals.queue_vectors.clone(),
             isr: from.signals.isr.into_bits(),
@@ -76,9 +67,6 @@ impl PciStateV1 {
         to.signals.isr = IsrStatus::from_bits(self.isr);
         to.signals.config_vector = self.config_vector;
         to.signals.queue_vectors = self.queue_vectors;
-        to.device_feature_select = self.device_feature_select;
-        to.driver_feature_select = self.driver_feature_select;
-        to.queue_select = self.queue_select;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! A transport is the chip on the bus: it owns the device and its queues, gives the device its turn and acts on the
 //! [`Outcome`](crate::device::Outcome) after it. MMIO and PCI differ in registers and interrupts alone.
 
+mod selectors;
 mod state;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ use crate::device::{Io, VirtioDevice};
 use crate::features::Feature;
 use crate::queue::{Queue, QueueError};
 
+pub use selectors::SelectorsV1;
 pub use state::TransportStateV1;
 
 /// Device status: 2.1.
@@ -78,6 +80,7 @@ pub(crate) struct Transport<D> {
     offer: Offer,
     status: Status,
     driver_features: u64,
+    pub(crate) selectors: SelectorsV1,
     generation: u8,
     /// Between `pause` and `start` the device gets no turn.
     paused: bool,
@@ -105,6 +108,7 @@ impl<D: VirtioDevice> Transport<D> {
             offer,
             status: Status::new(),
             driver_features: 0,
+            selectors: SelectorsV1::default(),
             generation: 0,
             paused: false,
             broken: None,
@@ -114,21 +118,6 @@ impl<D: VirtioDevice> Transport<D> {
     /// What the driver may choose from.
     pub(crate) fn features(&self) -> u64 {
         self.device.features() | self.offer.bits()
-    }
-
-    pub(crate) const fn driver_features(&self) -> u64 {
-        self.driver_features
-    }
-
-    /// Takes one half of the features that the driver accepts; none once they are agreed upon.
-    pub(crate) fn accept_features(&mut self, high: bool, bits: u32) -> Result<(), AccessError> {
-        if self.status.features_ok() {
-            return Err(AccessError::Value);
-        }
-        let shift = if high { 32 } else { 0 };
-        let kept = self.driver_features & !(u64::from(u32::MAX) << shift);
-        self.driver_features = kept | u64::from(bits) << shift;
-        Ok(())
     }
 
     pub(crate) const fn status(&self) -> Status {
@@ -220,12 +209,12 @@ impl<D: VirtioDevice> Transport<D> {
         }
     }
 
-    /// The driver has set the queue up.
+    /// The driver has set the selected queue up.
     pub(crate) fn enable_queue(
         &mut self,
-        index: u16,
         interrupts: &mut dyn Interrupts,
     ) -> Result<(), AccessError> {
+        let index = self.selectors.queue;
         let (ram, features) = (&self.ram, self.driver_features);
         if !self.status.features_ok() {
             return Err(AccessError::Value);
@@ -239,13 +228,10 @@ impl<D: VirtioDevice> Transport<D> {
         Ok(())
     }
 
-    /// 2.6.1: the queue alone goes back to where it was before it was enabled.
-    pub(crate) fn reset_queue(&mut self, index: u16, interrupts: &mut dyn Interrupts) {
-        if self
-            .queues
-            .get(usize::from(index))
-            .is_some_and(Queue::ready)
-        {
+    /// 2.6.1: the selected queue alone goes back to where it was before it was enabled.
+    pub(crate) fn reset_queue(&mut self, interrupts: &mut dyn Interrupts) {
+        let index = self.selectors.queue;
+        if self.queue().is_some_and(Queue::ready) {
             self.drive(interrupts, |device, io| device.stop(Some(index), io));
             if let Some(queue) = self.queues.get_mut(usize::from(index)) {
                 queue.reset();
@@ -318,6 +304,7 @@ impl<D: VirtioDevice> Transport<D> {
         self.device.reset();
         self.status = Status::new();
         self.driver_features = 0;
+        self.selectors = SelectorsV1::default();
         self.broken = None;
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trivisor_buses::{RestoreError, SavedState};
 
-use super::{Status, Transport};
+use super::{SelectorsV1, Status, Transport};
 use crate::device::VirtioDevice;
 use crate::queue::QueueStateV1;
 
@@ -14,6 +14,8 @@ pub struct TransportStateV1 {
     pub status: u8,
     /// The features that the driver accepts.
     pub driver_features: u64,
+    /// What the driver has selected.
+    pub selectors: SelectorsV1,
     /// The configuration's generation.
     pub generation: u8,
     /// The queues.
@@ -30,6 +32,7 @@ impl<D: VirtioDevice> From<&Transport<D>> for TransportStateV1 {
         Self {
             status: from.status.into_bits(),
             driver_features: from.driver_features,
+            selectors: from.selectors,
             generation: from.generation,
             queues: from.queues.iter().map(QueueStateV1::from).collect(),
             device_version: device.version,
@@ -78,6 +81,7 @@ impl TransportStateV1 {
         to.queues = queues;
         to.status = status;
         to.driver_features = self.driver_features;
+        to.selectors = self.selectors;
         to.generation = self.generation;
         Ok(())
     }

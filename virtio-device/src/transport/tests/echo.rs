@@ -2,7 +2,7 @@
 
 use trivisor_buses::{AccessError, RestoreError, SavedState};
 
-use crate::device::{DeviceType, Io, VirtioDevice};
+use crate::device::{DeviceType, Io, VirtioDevice, read_config_bytes};
 use crate::queue::Chain;
 
 /// The configuration after a reset.
@@ -37,8 +37,7 @@ impl VirtioDevice for Echo {
     }
 
     fn read_config(&self, offset: usize, data: &mut [u8]) {
-        let mut bytes = self.config.iter().skip(offset);
-        data.fill_with(|| bytes.next().copied().unwrap_or(0));
+        read_config_bytes(&self.config, offset, data);
     }
 
     fn write_config(
