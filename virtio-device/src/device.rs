@@ -97,6 +97,12 @@ pub trait VirtioDevice: Send {
     fn restore(&mut self, state: &SavedState) -> Result<(), RestoreError>;
 }
 
+/// Fills `data` from a configuration's bytes, from `offset` on; behind their end it reads zeros.
+pub fn read_config_bytes(bytes: &[u8], offset: usize, data: &mut [u8]) {
+    let mut rest = bytes.get(offset..).unwrap_or_default().iter();
+    data.fill_with(|| rest.next().copied().unwrap_or(0));
+}
+
 /// What a device works on during one call.
 pub struct Io<'a> {
     ram: &'a GuestRam,

@@ -17,7 +17,7 @@ pub mod queue;
 pub mod testing;
 pub mod transport;
 
-pub use device::{DeviceType, Io, VirtioDevice};
+pub use device::{DeviceType, Io, VirtioDevice, read_config_bytes};
 pub use drive::Drive;
 pub use features::Feature;
 pub use queue::{Area, Chain, Half, Queue, QueueError, QueueStateV1};

@@ -38,7 +38,7 @@ mod state;
 mod tests;
 
 use trivisor_buses::{AccessError, Reclaim, RestoreError, SavedState, Segment};
-use trivisor_virtio_device::{Chain, DeviceType, Io, QueueError, VirtioDevice};
+use trivisor_virtio_device::{Chain, DeviceType, Io, QueueError, VirtioDevice, read_config_bytes};
 
 pub use self::core::MAX_PAGES;
 use self::core::{Runs, read_statistics};
@@ -304,8 +304,7 @@ impl VirtioDevice for Balloon {
         {
             *field = value.to_le_bytes();
         }
-        let mut rest = space.get(offset..).unwrap_or_default().iter();
-        data.fill_with(|| rest.next().copied().unwrap_or(0));
+        read_config_bytes(&space, offset, data);
     }
 
     fn write_config(

@@ -52,7 +52,7 @@ mod state;
 mod tests;
 
 use trivisor_buses::{Geometry, RestoreError, SavedState, Segment, Storage};
-use trivisor_virtio_device::{Chain, DeviceType, Io, VirtioDevice};
+use trivisor_virtio_device::{Chain, DeviceType, Io, VirtioDevice, read_config_bytes};
 
 pub use self::config::{BlockError, BlockOptions, LEAST_QUEUE_SIZE, MAX_QUEUES};
 use self::core::Disk;
@@ -162,8 +162,7 @@ impl VirtioDevice for Block {
 
     fn read_config(&self, offset: usize, data: &mut [u8]) {
         let space = self.options.space(&self.disk, &self.geometry);
-        let mut rest = space.get(offset..).unwrap_or_default().iter();
-        data.fill_with(|| rest.next().copied().unwrap_or(0));
+        read_config_bytes(&space, offset, data);
     }
 
     fn notify(&mut self, queue: u16, io: &mut Io<'_>) {

@@ -45,7 +45,7 @@ mod state;
 mod tests;
 
 use trivisor_buses::{AccessError, RestoreError, SavedState};
-use trivisor_virtio_device::{Chain, DeviceType, Io, QueueError, VirtioDevice};
+use trivisor_virtio_device::{Chain, DeviceType, Io, QueueError, VirtioDevice, read_config_bytes};
 
 pub use self::config::{ConsoleError, MAX_NAME, MAX_PORTS, PortConfig};
 pub use self::input::ConsoleInput;
@@ -380,8 +380,7 @@ impl VirtioDevice for Console {
         let size = self.ports.first().map(|port| port.size).unwrap_or_default();
         let ports = u32::try_from(self.ports.len()).unwrap_or(u32::MAX);
         let space = config::space(size, ports);
-        let mut rest = space.get(offset..).unwrap_or_default().iter();
-        data.fill_with(|| rest.next().copied().unwrap_or(0));
+        read_config_bytes(&space, offset, data);
     }
 
     fn write_config(

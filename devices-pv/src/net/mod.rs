@@ -46,7 +46,7 @@ mod transmit;
 mod tests;
 
 use trivisor_buses::{Packets, RestoreError, SavedState};
-use trivisor_virtio_device::{Chain, DeviceType, Io, VirtioDevice};
+use trivisor_virtio_device::{Chain, DeviceType, Io, VirtioDevice, read_config_bytes};
 
 pub use self::config::{MAX_PAIRS, NetError, NetOptions};
 use self::receive::{Pause, Receiver, Shape};
@@ -216,8 +216,7 @@ impl VirtioDevice for Net {
     fn read_config(&self, offset: usize, data: &mut [u8]) {
         let pairs = u16::try_from(self.cables.len()).unwrap_or(u16::MAX);
         let space = self.options.space(self.state.mac, self.status(), pairs);
-        let mut rest = space.get(offset..).unwrap_or_default().iter();
-        data.fill_with(|| rest.next().copied().unwrap_or(0));
+        read_config_bytes(&space, offset, data);
     }
 
     fn activate(&mut self, io: &mut Io<'_>) {

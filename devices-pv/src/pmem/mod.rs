@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 use trivisor_buses::{RestoreError, SavedState};
 use trivisor_memory::{FileMapping, GuestRam};
-use trivisor_virtio_device::{Chain, DeviceType, Io, QueueError, VirtioDevice};
+use trivisor_virtio_device::{Chain, DeviceType, Io, QueueError, VirtioDevice, read_config_bytes};
 
 use self::regs::{Config, RequestType, Ret};
 
@@ -173,8 +173,7 @@ impl VirtioDevice for Pmem {
 
     fn read_config(&self, offset: usize, data: &mut [u8]) {
         let bytes = self.config.bytes();
-        let mut rest = bytes.get(offset..).unwrap_or_default().iter();
-        data.fill_with(|| rest.next().copied().unwrap_or(0));
+        read_config_bytes(&bytes, offset, data);
     }
 
     fn notify(&mut self, _queue: u16, io: &mut Io<'_>) {

@@ -55,7 +55,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use trivisor_buses::{RestoreError, SavedState, Segment, StreamHost};
-use trivisor_virtio_device::{Chain, DeviceType, Io, VirtioDevice};
+use trivisor_virtio_device::{Chain, DeviceType, Io, VirtioDevice, read_config_bytes};
 
 pub use self::config::{VsockError, VsockOptions};
 use self::ports::Ports;
@@ -219,8 +219,7 @@ impl VirtioDevice for Vsock {
 
     fn read_config(&self, offset: usize, data: &mut [u8]) {
         let space = u64::from(self.options.guest_cid).to_le_bytes();
-        let mut rest = space.get(offset..).unwrap_or_default().iter();
-        data.fill_with(|| rest.next().copied().unwrap_or(0));
+        read_config_bytes(&space, offset, data);
     }
 
     fn activate(&mut self, io: &mut Io<'_>) {
