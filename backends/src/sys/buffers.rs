@@ -9,10 +9,11 @@ use std::io;
 
 use trivisor_buses::Segment;
 use trivisor_memory::GuestRam;
-use trivisor_memory::vm_memory::{GuestAddress, GuestMemoryBackend, VolatileSlice};
+use trivisor_memory::vm_memory::VolatileSlice;
 
+use super::runs::runs as guest_runs;
 use super::step::Step;
-use crate::segments::{not_ram, written};
+use crate::segments::written;
 
 /// Runs of one call at most: `UIO_MAXIOV`.
 const MAX_RUNS: usize = 1024;
@@ -136,18 +137,8 @@ impl Buffers {
         self.clear(Kind::Guest);
         let Self { ram, runs, .. } = self;
         for segment in segments {
-            let bytes = usize::try_from(segment.len).map_err(io::Error::other)?;
-            let slices = ram
-                .memory()
-                .get_slices(GuestAddress(segment.address), bytes);
-            for slice in slices {
-                let slice = slice.map_err(|_| not_ram())?;
-                if !slice.is_empty() {
-                    runs.push(libc::iovec {
-                        iov_base: slice.ptr_guard_mut().as_ptr().cast(),
-                        iov_len: slice.len(),
-                    });
-                }
+            for run in guest_runs(ram, *segment)? {
+                runs.push(run?);
             }
         }
         self.segments.extend_from_slice(segments);

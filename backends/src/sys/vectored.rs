@@ -12,9 +12,9 @@ use rustix::io::Errno;
 use smallvec::SmallVec;
 use trivisor_buses::Segment;
 use trivisor_memory::GuestRam;
-use trivisor_memory::vm_memory::{GuestAddress, GuestMemoryBackend};
 
-use crate::segments::{not_ram, written};
+use super::runs::runs as guest_runs;
+use crate::segments::written;
 
 /// A frame of a Linux guest has 19 runs at most; more cost an allocation.
 type Runs = SmallVec<[libc::iovec; 20]>;
@@ -71,19 +71,12 @@ pub(crate) fn read(fd: impl AsFd, ram: &GuestRam, segments: &[Segment]) -> io::R
 /// Adds the runs of host memory behind `segments`; false when they are too many, and the rest is left out.
 fn resolve(ram: &GuestRam, segments: &[Segment], runs: &mut Runs) -> io::Result<bool> {
     for segment in segments {
-        let bytes = usize::try_from(segment.len).map_err(io::Error::other)?;
-        let slices = ram
-            .memory()
-            .get_slices(GuestAddress(segment.address), bytes);
-        for slice in slices {
-            let slice = slice.map_err(|_| not_ram())?;
+        for run in guest_runs(ram, *segment)? {
+            let run = run?;
             if runs.len() == MAX_RUNS {
                 return Ok(false);
             }
-            runs.push(libc::iovec {
-                iov_base: slice.ptr_guard_mut().as_ptr().cast(),
-                iov_len: slice.len(),
-            });
+            runs.push(run);
         }
     }
     Ok(true)
