@@ -33,3 +33,13 @@ pub enum FitError {
         reason: Box<dyn Error + Send + Sync>,
     },
 }
+
+impl FitError {
+    /// Turns the reason for which `chip` cannot be made into a [`FitError`].
+    pub fn chip<E: Error + Send + Sync + 'static>(chip: &'static str) -> impl FnOnce(E) -> Self {
+        move |reason| Self::Chip {
+            chip,
+            reason: Box::new(reason),
+        }
+    }
+}

@@ -103,7 +103,7 @@ where
     }
 
     fn plug(self: Box<Self>, socket: &mut Socket<'_>) -> Result<(), FitError> {
-        let made = (self.make)(&socket.slots.host().ram).map_err(unfit(self.name))?;
+        let made = (self.make)(&socket.slots.host().ram).map_err(FitError::chip(self.name))?;
         socket.insert(self.name, made).map(drop)
     }
 }
@@ -194,14 +194,14 @@ impl Socket<'_> {
         let (chip, driven): (Arc<dyn Woken>, Arc<dyn Drive<D>>) = match &self.place {
             Place::Pci(bus) => {
                 let function = PciTransport::new(device, host.ram, host.msi, self.offer);
-                let function = function.map_err(unfit(name))?;
-                let shell = bus.add(name, function).map_err(unfit(name))?;
+                let function = function.map_err(FitError::chip(name))?;
+                let shell = bus.add(name, function).map_err(FitError::chip(name))?;
                 self.slots
                     .component(name, Arc::<FunctionShell<_>>::clone(&shell));
                 (Arc::<FunctionShell<_>>::clone(&shell), shell)
             }
             Place::Mmio { chips, at } => {
-                let (address, pin) = at.ok_or(NoRoom).map_err(unfit(name))?;
+                let (address, pin) = at.ok_or(NoRoom).map_err(FitError::chip(name))?;
                 let line = chips.io_apic().wire(pin).line();
                 let chip = MmioTransport::new(device, host.ram, line, self.offer);
                 let slots = &mut *self.slots;
@@ -236,7 +236,7 @@ impl Board for PvBoard {
                     })?;
                 }
                 // There is no firmware to do it.
-                bus.assign(&windows()).map_err(unfit("pci"))?;
+                bus.assign(&windows()).map_err(FitError::chip("pci"))?;
                 extension.devices = dsdt::pci_root();
                 extension.ecam = Some(Ecam {
                     address: map::ECAM,
@@ -276,7 +276,7 @@ fn pci_bus(slots: &mut Slots, chips: &BasicChips) -> Result<RootBus, FitError> {
     memory.attach("pci-ecam", map::ECAM, ecam::SIZE, bus.ecam())?;
     let bridge = bus
         .add("pci-host", HostBridge::new())
-        .map_err(unfit("pci-host"))?;
+        .map_err(FitError::chip("pci-host"))?;
     slots.component("pci-host", bridge);
     Ok(bus)
 }
@@ -289,14 +289,5 @@ fn windows() -> Windows {
         memory32: u64::from(*memory.start())..u64::from(*memory.end()) + 1,
         memory64: 0..0,
         irqs: [0, 1, 2, 3].map(|line| map::PCI_PINS + line),
-    }
-}
-
-fn unfit<E: std::error::Error + Send + Sync + 'static>(
-    chip: &'static str,
-) -> impl FnOnce(E) -> FitError {
-    move |reason| FitError::Chip {
-        chip,
-        reason: Box::new(reason),
     }
 }

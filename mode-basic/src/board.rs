@@ -143,7 +143,7 @@ impl BasicBoard {
         slots.unaddressed("vmgenid", chip);
 
         // Persistent memory, and a page of flush hints an image.
-        let nvdimms = place_images(self.ram.end(), &self.pmem).map_err(unfit("pmem"))?;
+        let nvdimms = place_images(self.ram.end(), &self.pmem).map_err(FitError::chip("pmem"))?;
         for (index, (nvdimm, mapping)) in nvdimms.iter().zip(self.pmem).enumerate() {
             slots.map(nvdimm.address, mapping.clone());
             // The guest takes what it flushed for stored and cannot be told otherwise.
@@ -273,7 +273,8 @@ impl BasicChips {
             nvdimms: &self.nvdimms,
             ecam: beside.ecam,
         };
-        let tables = acpi::build(&platform, map::ACPI, map::ACPI_SIZE).map_err(unfit("acpi"))?;
+        let tables =
+            acpi::build(&platform, map::ACPI, map::ACPI_SIZE).map_err(FitError::chip("acpi"))?;
         slots.rsdp(tables.address);
         slots.place(tables.address, tables.bytes);
 
@@ -287,14 +288,5 @@ impl BasicChips {
         };
         slots.place(map::SMBIOS, smbios::build(&description, map::SMBIOS));
         Ok(())
-    }
-}
-
-fn unfit<E: std::error::Error + Send + Sync + 'static>(
-    chip: &'static str,
-) -> impl FnOnce(E) -> FitError {
-    move |reason| FitError::Chip {
-        chip,
-        reason: Box::new(reason),
     }
 }
