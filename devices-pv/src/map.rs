@@ -40,13 +40,3 @@ pub const MMIO_PINS: [u8; 17] = [
 pub fn mmio() -> impl Iterator<Item = (u64, u8)> {
     (0..).map(|index| MMIO + index * MMIO_STRIDE).zip(MMIO_PINS)
 }
-
-/// How a Linux that does not read ACPI tables is told of the first `count` devices on virtio over MMIO.
-#[must_use]
-pub fn mmio_cmdline(count: usize) -> String {
-    let size = trivisor_virtio_device::mmio::SIZE;
-    let devices = mmio()
-        .take(count)
-        .map(|(address, pin)| format!("virtio_mmio.device={size}@{address:#x}:{pin}"));
-    devices.collect::<Vec<_>>().join(" ")
-}

@@ -29,6 +29,16 @@ pub(crate) enum Cable {
     Socket(OwnedFd),
 }
 
+impl Cable {
+    /// The same again, for one start: the next one wants it as well.
+    pub(crate) fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(match self {
+            Self::Tap(fd) => Self::Tap(fd.try_clone()?),
+            Self::Socket(fd) => Self::Socket(fd.try_clone()?),
+        })
+    }
+}
+
 impl AsFd for Cable {
     fn as_fd(&self) -> BorrowedFd<'_> {
         let (Self::Tap(fd) | Self::Socket(fd)) = self;

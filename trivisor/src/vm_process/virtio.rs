@@ -2,7 +2,7 @@
 //! fits it.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -155,27 +155,16 @@ fn plug_disk(image: &Image, opened: Opened, workers: Workers) -> Box<dyn Plug> {
     }))
 }
 
-/// What a plan's descriptors become for one start: the next one wants them as well.
 fn plug_card(card: &Card) -> io::Result<Box<dyn Plug>> {
-    enum End {
-        Tap(OwnedFd),
-        Socket(OwnedFd),
-    }
-
     let options = NetOptions::new(card.mac);
-    let ends = card.cables.iter().map(|cable| {
-        Ok(match cable {
-            Cable::Tap(fd) => End::Tap(fd.try_clone()?),
-            Cable::Socket(fd) => End::Socket(fd.try_clone()?),
-        })
-    });
+    let ends = card.cables.iter().map(Cable::try_clone);
     let ends = ends.collect::<io::Result<Vec<_>>>()?;
     Ok(Box::new(PlugWith::new("virtio-net", move |ram| {
         let (mut cables, mut sources) = (Vec::new(), Vec::new());
         for end in ends {
             let (cable, source) = match end {
-                End::Tap(fd) => net::tap(fd, ram.clone())?,
-                End::Socket(fd) => net::socket(fd, ram.clone())?,
+                Cable::Tap(fd) => net::tap(fd, ram.clone())?,
+                Cable::Socket(fd) => net::socket(fd, ram.clone())?,
             };
             cables.push(cable);
             sources.push(source);
