@@ -20,7 +20,7 @@ use vmm_sys_util::errno;
 use crate::cpuid;
 use crate::host::Kvm;
 use crate::irqchip::{IrqchipKind, LocalApics};
-use crate::quirks;
+use crate::quirks::{self, pvm::Preparation};
 use crate::vcpu::Vcpu;
 
 /// KVM refused a step of making a VM.
@@ -74,6 +74,8 @@ pub struct Vm {
     cpuid: CpuId,
     vcpus: u8,
     pvm: bool,
+    /// What must end before the first vCPU is made.
+    preparation: Option<Preparation>,
     /// Owners of the memory behind the slots; a slot's number is its place here.
     slots: Vec<Arc<dyn Any + Send + Sync>>,
 }
@@ -104,12 +106,13 @@ impl Vm {
             )?,
             IrqchipKind::Kernel => fd.create_irq_chip().map_err(refused("an interrupt chip"))?,
         }
-        if pvm {
-            quirks::pvm::prepare_vm(&fd)?;
+        let preparation = if pvm {
+            Preparation::start(&fd)?
         } else {
             fd.set_tss_address(TSS_ADDRESS)
                 .map_err(refused("the address of its task state"))?;
-        }
+            None
+        };
         // Older kernels lack it and hand failures of ring 0 back all the same.
         let _older = enable(
             &fd,
@@ -129,6 +132,7 @@ impl Vm {
             cpuid,
             vcpus,
             pvm,
+            preparation,
             slots: Vec::new(),
         })
     }
@@ -181,7 +185,10 @@ impl Vm {
     ///
     /// # Errors
     /// What KVM refused.
-    pub fn create_vcpu(&self, index: u8) -> Result<Vcpu, VmError> {
+    pub fn create_vcpu(&mut self, index: u8) -> Result<Vcpu, VmError> {
+        if let Some(preparation) = self.preparation.take() {
+            preparation.finish()?;
+        }
         let fd = self
             .fd
             .create_vcpu(index.into())

@@ -8,7 +8,10 @@
 //! The breakpoint slows ring 0 down, so it is set no earlier than the guest has written LSTAR, which an
 //! MSR filter reports.
 
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 
 use kvm_bindings::{
     KVM_CAP_X86_USER_SPACE_MSR, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_USE_HW_BP,
@@ -50,14 +53,35 @@ pub(crate) fn is_host() -> bool {
     Path::new("/sys/module/kvm_pvm").exists()
 }
 
-/// Lets the guest's writes of STAR, LSTAR and FMASK come out.
-pub(crate) fn prepare_vm(fd: &VmFd) -> Result<(), VmError> {
-    enable(
-        fd,
-        KVM_CAP_X86_USER_SPACE_MSR,
-        KVM_MSR_EXIT_REASON_FILTER.into(),
-        "exits on writes of MSRs",
-    )?;
+/// A VM's preparation, which goes on beside that of its memory: KVM waits for every reader of what it replaces, with
+/// the filter as with a slot, and the two waits become one.
+#[derive(Debug)]
+pub(crate) struct Preparation(JoinHandle<Result<(), VmError>>);
+
+impl Preparation {
+    /// Lets the guest's writes of STAR, LSTAR and FMASK come out. `None`: without a thread it has been done by now.
+    pub(crate) fn start(fd: &Arc<VmFd>) -> Result<Option<Self>, VmError> {
+        enable(
+            fd,
+            KVM_CAP_X86_USER_SPACE_MSR,
+            KVM_MSR_EXIT_REASON_FILTER.into(),
+            "exits on writes of MSRs",
+        )?;
+        let theirs = Arc::clone(fd);
+        let thread = Builder::new().spawn(move || set_filter(&theirs));
+        match thread {
+            Ok(thread) => Ok(Some(Self(thread))),
+            Err(_no_thread) => set_filter(fd).map(|()| None),
+        }
+    }
+
+    /// Waits for its end: no vCPU may run before.
+    pub(crate) fn finish(self) -> Result<(), VmError> {
+        self.0.join().unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+fn set_filter(fd: &VmFd) -> Result<(), VmError> {
     let filter = MsrFilterRange {
         flags: MsrFilterRangeFlags::WRITE,
         base: STAR,

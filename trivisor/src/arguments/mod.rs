@@ -39,7 +39,9 @@ pub(crate) struct Arguments {
     pub(crate) verb: Option<Verb>,
 }
 
+// Deferred: only the arguments of the verb that was typed are built, which a start would otherwise wait for.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Verb {
     /// Run a VM
     Run(Box<RunArguments>),

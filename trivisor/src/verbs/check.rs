@@ -36,7 +36,7 @@ pub(crate) fn check() -> (String, bool) {
             );
             add("kind of host", Ok(HostKind::of_this_host().to_string()));
             let vm =
-                Vm::new(&kvm, IrqchipKind::Split { pins: 24 }, 1).and_then(|vm| vm.create_vcpu(0));
+                Vm::new(&kvm, IrqchipKind::Split { pins: 24 }, 1).and_then(|mut vm| vm.create_vcpu(0));
             add(
                 "a VM with a vCPU",
                 vm.map(|_| "can be created".into())

@@ -13,6 +13,7 @@ use crate::plan::virtio::no_image;
 
 /// What is to be done.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum DiskVerb {
     /// Make an image of zeros, or one on top of another
     Create {
