@@ -21,6 +21,16 @@ const EDGES: &[(&str, &[&str])] = &[
         &["trivisor-buses", "trivisor-loader", "trivisor-memory"],
     ),
     (
+        "trivisor-devices-hvm",
+        &[
+            "trivisor-buses",
+            "trivisor-loader",
+            "trivisor-memory",
+            "trivisor-mode-basic",
+            "trivisor-pci",
+        ],
+    ),
+    (
         "trivisor-devices-pv",
         &[
             "trivisor-buses",
@@ -44,6 +54,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "trivisor-vmm-core",
         &[
             "trivisor-buses",
+            "trivisor-devices-hvm",
             "trivisor-devices-pv",
             "trivisor-emulator",
             "trivisor-kvm",
@@ -57,6 +68,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "trivisor-backends",
             "trivisor-buses",
+            "trivisor-devices-hvm",
             "trivisor-devices-pv",
             "trivisor-kvm",
             "trivisor-loader",
@@ -83,6 +95,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "trivisor-backends",
             "trivisor-buses",
+            "trivisor-devices-hvm",
             "trivisor-devices-pv",
             "trivisor-emulator",
             "trivisor-loader",
