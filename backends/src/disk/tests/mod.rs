@@ -4,7 +4,7 @@ mod failures;
 mod images;
 mod killed;
 mod limits;
-mod manage;
+pub(super) mod manage;
 mod model;
 mod raw;
 
