@@ -158,6 +158,7 @@ impl Order {
         let bits = 2 * self.cluster_bits - 3;
         let index = offset >> bits;
         let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
-        (!places.has_table(index), (index + 1) << bits)
+        let last = offset | ((1 << bits) - 1);
+        (!places.has_table(index), last.saturating_add(1))
     }
 }

@@ -137,9 +137,10 @@ impl<'a> Check<'a> {
     pub(super) fn sector(&self, sector: u64) -> Option<[u8; 512]> {
         let cluster = sector * 512 / self.cluster;
         let per_table = self.cluster / 8;
-        let table = self.number(self.number(40, 8) + cluster / per_table * 8, 8) & OFFSET;
+        let index = cluster / per_table;
+        let table = self.number(self.number(40, 8) + index * 8, 8) & OFFSET;
         let mut data = [0; 512];
-        if table != 0 {
+        if index < self.number(36, 4) && table != 0 {
             let entry = self.number(table + cluster % per_table * 8, 8);
             if entry & COMPRESSED != 0 {
                 return None;

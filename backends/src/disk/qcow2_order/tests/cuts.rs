@@ -1,19 +1,15 @@
+//! imago's writes, cut.
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::thread;
 
 use proptest::prelude::*;
 
-use super::super::Order;
 use super::check::Check;
-use super::{Action, Image, Run, SECTOR, User, check_every_cut, zeros};
-use crate::disk::qcow2_order::Blocks;
+use super::{Action, Image, Run, SMALL, User, check_every_cut, zeros};
 use crate::disk::tests::manage::qemu;
-
-/// Sectors of a small disk: eight tables of 64 clusters.
-const SMALL: u64 = 512;
 
 fn actions(sectors: u64) -> impl Strategy<Value = Vec<Action>> {
     let range = (0..sectors - 100, prop_oneof![1..8_u64, 1..100_u64]);
@@ -104,15 +100,39 @@ fn a_start_after_a_cut_keeps_what_was_flushed() {
 /// Counts of 64 bits: a block for 64 clusters, and a refcount table for 4096, which has to move.
 #[test]
 fn refcount_blocks_and_their_table_grow() {
-    let sectors = 5000;
+    let sectors = 4300;
     let image = Image::new(sectors, 64);
     let table = |image: &Image| fs::read(image.path()).unwrap()[48..60].to_vec();
     let before = table(&image);
-    let actions: Vec<Action> = (0..sectors / 100)
+    let run = image.run();
+    let mut user = User::new(&run, 0, 0, zeros(sectors));
+    for step in 0..38 {
+        user.act(&Action::Write(step * 100, 100));
+    }
+    let known = user.now;
+    drop(run);
+    assert_eq!(table(&image), before);
+    let actions: Vec<_> = (38..43)
         .map(|step| Action::Write(step * 100, 100))
         .collect();
-    start(&image, zeros(sectors), &actions);
+    start(&image, known, &actions);
     assert_ne!(table(&image), before, "it has moved");
+}
+
+/// An L1 table for a part of the disk: another takes its place.
+#[test]
+fn an_l1_table_grows() {
+    let image = Image::new(SMALL, 16);
+    let mut file = fs::read(image.path()).unwrap();
+    let before = file[36..48].to_vec();
+    file[36..40].copy_from_slice(&1_u32.to_be_bytes());
+    fs::write(image.path(), file).unwrap();
+    let actions: Vec<_> = (0..SMALL / 8)
+        .map(|step| Action::Write(step * 152 % SMALL, 8))
+        .collect();
+    start(&image, zeros(SMALL), &actions);
+    let after = fs::read(image.path()).unwrap();
+    assert_ne!(after[36..48], before, "it has moved");
 }
 
 /// Threads, each with sectors of its own, on the same tables.
@@ -197,67 +217,4 @@ fn use_again(image: &Image, sectors: u64) {
         }
     }
     start(image, known.collect(), &actions);
-}
-
-struct Bytes(Vec<u8>);
-
-impl Blocks for Bytes {
-    fn read(&self, offset: u64, len: usize) -> std::io::Result<Vec<u8>> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let mut data = self.0.get(start..).unwrap_or_default().to_vec();
-        data.resize(len, 0);
-        Ok(data)
-    }
-
-    fn write(&self, _offset: u64, _data: &[u8]) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn what_cannot_be_kept_in_order_is_refused() {
-    let image = Image::new(SMALL, 16);
-    let sound = fs::read(image.path()).unwrap();
-    let kind = |bytes: Vec<u8>, align| {
-        let order = Order::load(&Bytes(bytes), align);
-        order.map_err(|error| error.kind()).err()
-    };
-    assert_eq!(kind(sound.clone(), 512), None);
-    assert_eq!(kind(sound.clone(), 4096), Some(ErrorKind::Unsupported));
-    // Magic number, bits of a cluster, entries of the L1 table, clusters of the refcount table, bits of a count.
-    for (offset, value) in [(0, 1), (23, 8), (23, 22), (36, 1), (56, 1), (99, 7)] {
-        let mut bytes = sound.clone();
-        bytes[offset] = value;
-        assert_eq!(kind(bytes, 1), Some(ErrorKind::InvalidData), "{offset}");
-    }
-    // An L1 entry for what no block counts.
-    let order = Order::load(&Bytes(sound.clone()), 1).unwrap();
-    let l1 = u64::from_be_bytes(*sound[40..].first_chunk().unwrap());
-    let mut entry = (1_u64 << 63 | 0x00ff_ffff_ffff_fe00).to_be_bytes();
-    let refused = order.write(&Bytes(sound), l1, &mut entry).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::InvalidData);
-}
-
-proptest! {
-    /// Tables of garbage, as an image has that was made to do harm.
-    #[test]
-    fn garbage_is_written_or_refused(
-        garbage in proptest::collection::vec(any::<u8>(), 512..4096),
-        writes in proptest::collection::vec((0..16_u64, any::<[u64; 64]>()), 1..20),
-    ) {
-        let image = Image::new(SMALL, 16);
-        let mut bytes = fs::read(image.path()).unwrap();
-        let start = bytes.len().min(512);
-        bytes.splice(start.., garbage);
-        let file = Bytes(bytes);
-        let order = Order::load(&file, 1).unwrap();
-        for (cluster, words) in writes {
-            let mut data = words.map(u64::to_be_bytes);
-            let written = order.write(&file, cluster * SECTOR, data.as_flattened_mut());
-            if let Err(error) = written {
-                assert_eq!(error.kind(), ErrorKind::InvalidData);
-            }
-            order.missing(words[0]);
-        }
-    }
 }

@@ -3,6 +3,7 @@
 
 mod check;
 mod cuts;
+mod writes;
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
@@ -21,6 +22,9 @@ use crate::sys::image_file::{ImageFile, Log};
 use check::Check;
 
 const SECTOR: u64 = 512;
+
+/// Sectors of a small disk: eight tables of 64 clusters.
+const SMALL: u64 = 512;
 
 /// An image in a folder of its own.
 struct Image {
