@@ -210,22 +210,22 @@ fn settle(path: &Path, file: &File) -> Result<Format, OpenError> {
 }
 
 fn first_bytes(path: &Path, file: &File) -> Result<Format, OpenError> {
-    // Direct I/O would want a page for the few bytes.
+    plainly(file, Format::of_content).map_err(|source| {
+        ImageError::Open {
+            path: path.to_owned(),
+            source,
+        }
+        .into()
+    })
+}
+
+/// Reads without direct I/O, which would want a page for a few bytes.
+fn plainly<T>(file: &File, read: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
     let flags = fcntl_getfl(file);
     let plain = flags.and_then(|flags| fcntl_setfl(file, flags - OFlags::DIRECT));
-    let found = Format::of_content(file);
+    let found = read(file);
     let back = flags.and_then(|flags| fcntl_setfl(file, flags));
-    plain
-        .and(back)
-        .map_err(io::Error::from)
-        .and(found)
-        .map_err(|source| {
-            ImageError::Open {
-                path: path.to_owned(),
-                source,
-            }
-            .into()
-        })
+    plain.and(back).map_err(io::Error::from).and(found)
 }
 
 /// Looks into an image: what it stands on, by name. Opens the files of a vmdk.
@@ -241,7 +241,7 @@ fn look(layer: &mut Layer, direct: bool) -> Result<Option<(String, Format)>, Ope
     match format {
         Format::Raw => Ok(None),
         Format::Qcow2 => {
-            let image: Qcow2<ImageFile> = qcow2_header::check(&layer.file)
+            let image: Qcow2<ImageFile> = plainly(&layer.file, qcow2_header::check)
                 .and_then(|()| file())
                 .and_then(|file| Qcow2::open_image(file, false))
                 .map_err(corrupt)?;

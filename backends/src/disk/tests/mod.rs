@@ -2,7 +2,7 @@
 
 mod failures;
 mod images;
-mod killed;
+pub(super) mod killed;
 mod limits;
 pub(super) mod manage;
 mod model;

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::check::Check;
 use super::{Action, Image, Run, SMALL, User, check_every_cut, zeros};
+use crate::disk::tests::killed::qemu_finds_sound;
 use crate::disk::tests::manage::qemu;
 
 fn actions(sectors: u64) -> impl Strategy<Value = Vec<Action>> {
@@ -63,9 +64,10 @@ proptest! {
     }
 }
 
-/// A start goes on with the file as a cut has left it, anywhere in the one before.
+/// A start goes on with the file as a cut has left it, anywhere in the one before. QEMU is asked as well.
 #[test]
 fn a_start_after_a_cut_keeps_what_was_flushed() {
+    let has_qemu = qemu("qemu-img", &[Path::new("--version")]).is_some();
     let image = Image::new(SMALL, 16);
     let mut known = zeros(SMALL);
     for round in 0..20 {
@@ -94,6 +96,9 @@ fn a_start_after_a_cut_keeps_what_was_flushed() {
             file[start..end].copy_from_slice(data);
         }
         fs::write(image.path(), file).unwrap();
+        if has_qemu {
+            qemu_finds_sound(image.path());
+        }
     }
 }
 
@@ -140,7 +145,7 @@ fn an_l1_table_grows() {
 fn writes_beside_a_flush_keep_the_image_sound() {
     const THREADS: u64 = 4;
     for round in 0..8 {
-        let image = Image::new(SMALL, 16);
+        let image = Image::new(SMALL, 64);
         let run = image.run();
         let mine = SMALL / THREADS;
         let events = thread::scope(|scope| {
