@@ -136,6 +136,8 @@ impl Journal {
         for _ in 0..=random.below(FLUSHES) {
             vm.expect("ok flushed ");
         }
+        // One whole line at least.
+        vm.expect("\n");
         #[expect(
             clippy::disallowed_methods,
             reason = "the cut comes at any moment, not after anything that could be waited for"
