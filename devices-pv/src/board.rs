@@ -242,9 +242,12 @@ impl Board for PvBoard {
                     address: map::ECAM,
                     last_bus: map::LAST_BUS,
                 });
+                extension.level = 0b1111 << map::PCI_PINS;
             }
             TransportKind::Mmio => {
                 extension.devices = dsdt::virtio_mmio(self.devices.len());
+                let pins = map::mmio().take(self.devices.len());
+                extension.level = pins.fold(0, |pins, (_, pin)| pins | 1 << pin);
                 let mut places = map::mmio();
                 for plug in self.devices {
                     let (chips, at) = (&chips, places.next());

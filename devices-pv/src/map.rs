@@ -14,6 +14,8 @@
 
 use std::ops::RangeInclusive;
 
+use trivisor_virtio_device::mmio::SIZE as MMIO_SIZE;
+
 /// PCI configuration access: address and data.
 pub const PCI_CONFIG: u16 = 0xcf8;
 /// Ports of PCI functions.
@@ -39,4 +41,29 @@ pub const MMIO_PINS: [u8; 17] = [
 /// Address and pin of each device on virtio over MMIO.
 pub fn mmio() -> impl Iterator<Item = (u64, u8)> {
     (0..).map(|index| MMIO + index * MMIO_STRIDE).zip(MMIO_PINS)
+}
+
+/// What the command line of a Linux that reads no ACPI says of the first `count` devices on virtio over MMIO: they
+/// stand in the DSDT as well, and one that reads both would meet each twice.
+#[must_use]
+pub fn mmio_parameters(count: usize) -> String {
+    let parameter =
+        |(address, pin)| format!("virtio_mmio.device={:#x}@{address:#x}:{pin}", MMIO_SIZE);
+    let parameters: Vec<String> = mmio().take(count).map(parameter).collect();
+    parameters.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_device_has_a_parameter_of_its_own() {
+        assert_eq!(mmio_parameters(0), "");
+        assert_eq!(
+            mmio_parameters(2),
+            "virtio_mmio.device=0x200@0xe8000000:16 virtio_mmio.device=0x200@0xe8001000:17"
+        );
+        assert_eq!(mmio_parameters(99).matches('@').count(), MMIO_PINS.len());
+    }
 }

@@ -1,6 +1,7 @@
 //! What the guest's CPU is, beside what KVM supports: one table of CPUID bits and one of MSRs.
 //!
-//! A bit that no row names passes as KVM reports it. Topology is computed in [`cpuid`](crate::cpuid).
+//! A bit that no row names passes as KVM reports it: so do KVM's clock, its steal time and its EOI without an exit, wherever
+//! it has them. Topology is computed in [`cpuid`](crate::cpuid).
 
 /// What becomes of the bits of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -69,6 +69,26 @@ fn every_row_of_the_table_is_applied_and_says_why() {
 }
 
 #[test]
+fn what_kvm_offers_of_clock_steal_time_and_eoi_is_the_guests() {
+    const CLOCKSOURCE2: u32 = 1 << 3;
+    const STEAL_TIME: u32 = 1 << 5;
+    const PV_EOI: u32 = 1 << 6;
+    let wanted = CLOCKSOURCE2 | STEAL_TIME | PV_EOI;
+    for pvm in [false, true] {
+        let mut host = host_cpuid();
+        let cpuid = cpuid::for_vm(&host, 1, pvm);
+        assert_eq!(leaf(&cpuid, 0x4000_0001, 0).eax & wanted, wanted);
+        // And no more than that.
+        let entries = host.as_mut_slice().iter_mut();
+        for entry in entries.filter(|entry| entry.function == 0x4000_0001) {
+            entry.eax = 0;
+        }
+        let cpuid = cpuid::for_vm(&host, 1, pvm);
+        assert_eq!(leaf(&cpuid, 0x4000_0001, 0).eax, 0);
+    }
+}
+
+#[test]
 fn topology_agrees_with_apic_identifiers() {
     for (vcpus, bits) in [(1, 0), (2, 1), (3, 2), (4, 2), (63, 6), (64, 6)] {
         let shared = cpuid::for_vm(&host_cpuid(), vcpus, false);

@@ -14,7 +14,7 @@
 //! | 0x10000 | 16 KiB | multiboot information |
 //! | 0x20000 | 64 KiB | command line |
 //! | 0x9fc00 | 1 KiB | extended BIOS data area: reserved |
-//! | 0xa0000 | 384 KiB | legacy video and firmware: reserved; ACPI and SMBIOS tables from 0xe0000 on |
+//! | 0xa0000 | 384 KiB | legacy video and firmware: reserved; ACPI, SMBIOS and MP tables from 0xe0000 on |
 //! | 0x100000 | | the kernel, or where it wants to be |
 
 /// BIOS data area.

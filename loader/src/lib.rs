@@ -13,6 +13,7 @@ mod initrd;
 pub mod layout;
 mod linux;
 mod load;
+pub mod mp_table;
 mod multiboot;
 pub mod multiboot1;
 pub mod multiboot2;

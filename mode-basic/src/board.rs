@@ -11,7 +11,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use trivisor_buses::{Board, CharOutput, FitError, MachineEvent, Slots, Widths};
 use trivisor_loader::acpi::{self, Nvdimm, Platform, boot_arch};
-use trivisor_loader::smbios;
+use trivisor_loader::{mp_table, smbios};
 use trivisor_memory::{FileMapping, RamLayout};
 
 use crate::debug_exit::{self, DebugExit};
@@ -180,6 +180,8 @@ pub struct Extension {
     pub devices: Vec<u8>,
     /// The memory-mapped configuration space of PCI.
     pub ecam: Option<acpi::Ecam>,
+    /// Pins that are level-triggered: bit n is pin n. ACPI has that from the devices, the MP table from here.
+    pub level: u32,
 }
 
 impl Extension {
@@ -190,6 +192,7 @@ impl Extension {
             product,
             devices: Vec::new(),
             ecam: None,
+            level: 0,
         }
     }
 }
@@ -251,18 +254,19 @@ impl BasicChips {
             .fold(self.ram.end(), u64::max)
     }
 
-    /// Puts ACPI and SMBIOS tables where kernels look for them.
+    /// Puts ACPI, SMBIOS and MP tables where kernels look for them.
     ///
     /// # Errors
     /// When there is no room for them.
     pub fn describe(&self, slots: &mut Slots, beside: Extension) -> Result<(), FitError> {
+        let io_apic = acpi::IoApic {
+            id: 0,
+            address: map::IO_APIC,
+        };
         let platform = Platform {
             cpus: self.cpus,
             local_apic: map::LOCAL_APIC,
-            io_apic: acpi::IoApic {
-                id: 0,
-                address: map::IO_APIC,
-            },
+            io_apic,
             sleep_control: map::POWER + power::regs::offset::SLEEP_CONTROL,
             sleep_status: map::POWER + power::regs::offset::SLEEP_STATUS,
             reset: map::POWER + power::regs::offset::RESET,
@@ -287,6 +291,16 @@ impl BasicChips {
             ram: &ram,
         };
         slots.place(map::SMBIOS, smbios::build(&description, map::SMBIOS));
+
+        let description = mp_table::Description {
+            cpus: self.cpus,
+            local_apic: map::LOCAL_APIC,
+            io_apic,
+            pins: u8::try_from(ioapic::PINS).unwrap_or(u8::MAX),
+            level: beside.level,
+        };
+        let table = mp_table::build(&description, map::MP_TABLE);
+        slots.place(map::MP_TABLE.into(), table);
         Ok(())
     }
 }

@@ -4,10 +4,11 @@
 //! |---|---|---|---|---|
 //! | 0x060, 0x064 | keyboard controller: reset | | 0x000e0000 | ACPI tables, 64 KiB |
 //! | 0x070 to 0x071 | clock and CMOS RAM | | 0x000f0000 | SMBIOS tables |
-//! | 0x0f4 to 0x0f7 | debug exit, where it was asked for | | 0x000ffff0 | VM generation ID, 16 bytes |
-//! | 0x3f8 to 0x3ff | serial port | | 0xfea00000 | flush hints, a page an image |
-//! | 0x505 | pvpanic | | 0xfec00000 | I/O APIC |
-//! | 0x600 to 0x607 | power block | | 0xfee00000 | local APICs (KVM's) |
+//! | 0x0f4 to 0x0f7 | debug exit, where it was asked for | | 0x000f0800 | MP table |
+//! | 0x3f8 to 0x3ff | serial port | | 0x000ffff0 | VM generation ID, 16 bytes |
+//! | 0x505 | pvpanic | | 0xfea00000 | flush hints, a page an image |
+//! | 0x600 to 0x607 | power block | | 0xfec00000 | I/O APIC |
+//! | | | | 0xfee00000 | local APICs (KVM's) |
 //! | | | | RAM's end, 4 GiB or more | persistent memory |
 //!
 //! | pin | line |
@@ -39,7 +40,9 @@ pub const ACPI: u64 = 0xe_0000;
 pub const ACPI_SIZE: usize = 0x1_0000;
 /// SMBIOS entry point and structures.
 pub const SMBIOS: u64 = 0xf_0000;
-/// VM generation ID, behind all that SMBIOS could need.
+/// MP table, behind all that SMBIOS could need, and in its page: a machine's RAM begins small.
+pub const MP_TABLE: u32 = 0xf_0800;
+/// VM generation ID, behind all that the MP table could need.
 pub const GENERATION_ID: u64 = 0xf_fff0;
 
 /// Flush hints of the first image of persistent memory; those of the next lie a page behind it.

@@ -31,8 +31,8 @@ pub enum DeviceType {
 
 /// A virtio device: what is common to all stands in its transport.
 ///
-/// `io` gives guest RAM and the queues that the driver enabled. Before the driver is ready (DRIVER_OK) only the
-/// methods without it are called; a reset ends in [`stop`](Self::stop) and then [`reset`](Self::reset).
+/// `io` gives guest RAM and the queues that the driver enabled. Before the driver is ready (DRIVER_OK) it has no queues,
+/// in the methods that are called then; a reset ends in [`stop`](Self::stop) and then [`reset`](Self::reset).
 pub trait VirtioDevice: Send {
     /// Its type.
     fn device_type(&self) -> DeviceType;

@@ -8,7 +8,8 @@ use crate::mmio::MmioTransport;
 /// A device in its place on a bus, whatever its transport, for what the host wants of it: another size of a balloon,
 /// what is typed into a console.
 pub trait Drive<D>: Send + Sync {
-    /// Gives the device a turn on the host's behalf, under its lock. Not to be called from inside the device.
+    /// Gives the device a turn on the host's behalf, under its lock. Where its driver is not ready it sees no
+    /// queues. Not to be called from inside the device.
     fn drive(&self, turn: &mut dyn FnMut(&mut D, &mut Io<'_>));
 }
 

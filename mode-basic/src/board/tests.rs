@@ -169,16 +169,17 @@ fn every_table_adds_up_and_lies_in_the_firmware_area() {
         .iter()
         .map(|placed| (placed.address, placed.address + placed.bytes.len() as u64))
         .collect();
-    let [(acpi, acpi_end), (smbios, smbios_end)] = ranges[..] else {
+    let [(acpi, acpi_end), (smbios, smbios_end), (mp, mp_end)] = ranges[..] else {
         panic!("{ranges:x?}");
     };
     assert_eq!(
         (fitted.rsdp, acpi, smbios),
         (Some(0xe_0000), 0xe_0000, 0xf_0000)
     );
-    assert!(acpi_end <= smbios && smbios_end <= map::GENERATION_ID);
+    assert!(acpi_end <= smbios && smbios_end <= mp && mp_end <= map::GENERATION_ID);
     assert_eq!(fitted.placed[0].bytes[..8], *b"RSD PTR ");
     assert_eq!(fitted.placed[1].bytes[..5], *b"_SM3_");
+    assert_eq!(fitted.placed[2].bytes[..4], *b"_MP_");
     assert!(holds(&fitted.placed[1].bytes, b"Trivisor\0basic\0"));
 }
 

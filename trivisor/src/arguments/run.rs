@@ -62,7 +62,8 @@ pub(crate) struct RunArguments {
     /// A memory balloon
     #[arg(long)]
     balloon: bool,
-    /// How virtio devices are connected: pci, mmio [default: pci]
+    /// How virtio devices are connected: pci, mmio [default: pci]. With mmio and `acpi=off` in --cmdline, the command
+    /// line names them too
     #[arg(long, value_name = "BUS")]
     transport: Option<TransportSetting>,
     /// Virtio devices offer packed queues

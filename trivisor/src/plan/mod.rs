@@ -54,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) kernel: File,
     pub(crate) initrd: Option<File>,
     pub(crate) cmdline: String,
+    /// The command line is to name the virtio devices as well.
+    pub(crate) names_devices: bool,
     pub(crate) mode: Mode,
     pub(crate) pmem: Vec<Disk>,
     pub(crate) virtio: Virtio,
@@ -128,6 +130,8 @@ impl Plan {
             kernel_path,
             kernel,
             initrd,
+            names_devices: vm.transport == TransportSetting::Mmio
+                && boot.cmdline.as_deref().is_some_and(switches_acpi_off),
             cmdline: cmdline(mode, boot.cmdline, boot.cmdline_only),
             mode,
             pmem,
@@ -200,6 +204,13 @@ fn cmdline(mode: Mode, added: Option<String>, only: Option<String>) -> String {
     let parts = [own, host, added.as_deref().unwrap_or_default()];
     let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join(" ")
+}
+
+/// Whether a Linux with these words on its command line takes nothing from ACPI's tables. Those behind `--` are not the
+/// kernel's.
+fn switches_acpi_off(added: &str) -> bool {
+    let mut words = added.split_whitespace().take_while(|word| *word != "--");
+    words.any(|word| word == "acpi=off")
 }
 
 fn check_cpus(cpus: u32) -> Result<u8, Failure> {

@@ -81,3 +81,16 @@ fn each_virtio_device_is_too_much_for_mode_basic() {
         assert!(failure.advice.contains("--mode pv"), "{failure:?}");
     }
 }
+
+#[test]
+fn acpi_is_off_by_a_word_to_the_kernel() {
+    for (words, off) in [
+        ("acpi=off", true),
+        ("quiet acpi=off -- shell", true),
+        ("-- acpi=off", false),
+        ("acpi=noirq xacpi=off acpi=offline", false),
+        ("", false),
+    ] {
+        assert_eq!(switches_acpi_off(words), off, "{words:?}");
+    }
+}

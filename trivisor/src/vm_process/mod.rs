@@ -197,6 +197,7 @@ impl<'a> VmProcess<'a> {
             .try_clone()
             .map_err(Failure::refused("a descriptor"))?;
         let kvm = Kvm::from_file(kvm).map_err(|error| crate::plan::no_kvm(&error))?;
+        let devices = virtio::config(plan, &workers)?;
         let config = MachineConfig {
             mode: plan.mode,
             cpus: plan.cpus,
@@ -211,14 +212,14 @@ impl<'a> VmProcess<'a> {
                     Some(file) => Some(file.try_clone().map_err(Failure::refused("a descriptor"))?),
                     None => None,
                 },
-                cmdline: plan.cmdline.clone(),
+                cmdline: virtio::cmdline(plan, &devices),
                 random_seed: random()?,
             },
             serial,
             pmem: pmem.clone(),
             debug_exit: plan.debug_exit,
             generation_id: random()?,
-            virtio: virtio::config(plan, &workers)?,
+            virtio: devices,
         };
         let mut machine =
             Machine::new(&kvm, config).map_err(|error| explain_machine(&error, plan, &kvm))?;

@@ -17,6 +17,7 @@ use trivisor_buses::Storage;
 use trivisor_devices_pv::balloon::BalloonOptions;
 use trivisor_devices_pv::block::{Block, BlockOptions};
 use trivisor_devices_pv::board::{BalloonPlug, Made, Plug, PlugWith, TransportKind};
+use trivisor_devices_pv::map;
 use trivisor_devices_pv::net::{Net, NetOptions};
 use trivisor_devices_pv::rng::Rng;
 use trivisor_devices_pv::vsock::{Vsock, VsockOptions};
@@ -106,6 +107,17 @@ pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<VirtioConfig, Fai
         },
         packed: plan.packed,
     })
+}
+
+/// The kernel's command line, which names the devices where the kernel finds them by nothing else.
+pub(super) fn cmdline(plan: &Plan, config: &VirtioConfig) -> String {
+    if plan.names_devices {
+        // In front: what stands behind `--` is for the first process.
+        let devices = map::mmio_parameters(config.devices.len());
+        format!("{devices} {}", plan.cmdline)
+    } else {
+        plan.cmdline.clone()
+    }
 }
 
 fn plug_sockets(sockets: &Sockets) -> io::Result<Box<dyn Plug>> {

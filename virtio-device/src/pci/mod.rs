@@ -190,9 +190,10 @@ impl<D: VirtioDevice> PciTransport<D> {
         })
     }
 
-    /// Gives the device a turn on the host's behalf: another size of a balloon, of a terminal, of a disk.
+    /// Gives the device a turn on the host's behalf: another size of a balloon, of a terminal, of a disk. Where its
+    /// driver is not ready it sees no queues.
     pub fn drive<R>(&mut self, turn: impl FnOnce(&mut D, &mut Io<'_>) -> R) -> R {
-        self.transport.drive(&mut self.signals, turn)
+        self.transport.drive_beside(&mut self.signals, turn)
     }
 
     /// The queue and the mistake for which the device wants to be reset.

@@ -198,6 +198,21 @@ impl<D: VirtioDevice> Transport<D> {
         result
     }
 
+    /// Gives the device a turn that neither a queue nor its back-end asked for. While it gets none from them it sees
+    /// no queue: before DRIVER_OK a device uses no buffer (3.1.1), enabled queue or not.
+    pub(crate) fn drive_beside<R>(
+        &mut self,
+        interrupts: &mut dyn Interrupts,
+        turn: impl FnOnce(&mut D, &mut Io<'_>) -> R,
+    ) -> R {
+        let hidden = (!self.works()).then(|| std::mem::take(&mut self.queues));
+        let result = self.drive(interrupts, turn);
+        if let Some(queues) = hidden {
+            self.queues = queues;
+        }
+        result
+    }
+
     /// 2.1.2: the device says that it cannot go on.
     fn break_down(&mut self, broken: (u16, QueueError), interrupts: &mut dyn Interrupts) {
         self.broken.get_or_insert(broken);
@@ -265,7 +280,7 @@ impl<D: VirtioDevice> Transport<D> {
         data: &[u8],
         interrupts: &mut dyn Interrupts,
     ) -> Result<(), AccessError> {
-        self.drive(interrupts, |device, io| {
+        self.drive_beside(interrupts, |device, io| {
             device.write_config(offset, data, io)
         })
     }

@@ -1,15 +1,15 @@
-//! The initial RAM disk: the first process and a static busybox, in a `newc` archive that the guest need not inflate.
+//! The initial RAM disk: the first process, a static busybox and our probe, in a `newc` archive that the guest need not inflate.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
 use super::key::Key;
-use super::{elf, publish};
+use super::{elf, probe, publish};
 
 /// The host's busybox.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
-const RECIPE: &str = "initramfs 1";
+const RECIPE: &str = "initramfs 2";
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
@@ -29,15 +29,20 @@ pub(super) fn make(cache: &Path) -> Result<PathBuf> {
         elf::is_static(&busybox).context(BUSYBOX)?,
         "{BUSYBOX} needs libraries: install the package busybox-static"
     );
-    let key = Key::new(RECIPE).with(&init).with(&busybox).name();
+    let probe = probe::make().context("probe")?;
+    let key = Key::new(RECIPE)
+        .with(&init)
+        .with(&busybox)
+        .with(&probe)
+        .name();
     let place = cache.join(format!("initramfs-{key}.cpio"));
     if !place.exists() {
-        publish(&archive(&init, &busybox), &place)?;
+        publish(&archive(&init, &busybox, &probe), &place)?;
     }
     Ok(place)
 }
 
-fn archive(init: &[u8], busybox: &[u8]) -> Vec<u8> {
+fn archive(init: &[u8], busybox: &[u8], probe: &[u8]) -> Vec<u8> {
     let mut archive = Archive::default();
     for folder in ["bin", "dev", "etc", "mnt", "proc", "root", "sys", "tmp"] {
         archive.entry(folder, DIRECTORY, (0, 0), &[]);
@@ -45,6 +50,7 @@ fn archive(init: &[u8], busybox: &[u8]) -> Vec<u8> {
     // The kernel opens it for the first process before anybody mounts a devtmpfs.
     archive.entry("dev/console", TERMINAL, (5, 1), &[]);
     archive.entry("bin/busybox", PROGRAM, (0, 0), busybox);
+    archive.entry("bin/probe", PROGRAM, (0, 0), probe);
     archive.entry("init", PROGRAM, (0, 0), init);
     archive.finish()
 }
@@ -126,12 +132,14 @@ mod tests {
 
     #[test]
     fn the_archive_holds_what_the_first_process_needs() {
-        let archive = archive(b"#!init", b"busybox");
+        let archive = archive(b"#!init", b"busybox", b"probe");
         let entries = entries(&archive);
         let find = |name: &str| entries.iter().find(|entry| entry.0 == name).unwrap();
         assert_eq!(find("init").1, 0o100_755);
         assert_eq!(find("init").2, b"#!init");
         assert_eq!(find("bin/busybox").2, b"busybox");
+        assert_eq!(find("bin/probe").1, 0o100_755);
+        assert_eq!(find("bin/probe").2, b"probe");
         assert_eq!(find("dev/console").1, 0o020_600);
         assert_eq!(find("proc").1, 0o040_755);
         let at = |name: &str| entries.iter().position(|entry| entry.0 == name).unwrap();

@@ -6,6 +6,7 @@ mod foreign;
 mod initramfs;
 mod kernel;
 mod key;
+mod probe;
 mod ring0;
 
 use std::fmt;
@@ -17,6 +18,9 @@ use anyhow::{Context, Result, bail};
 pub(crate) use foreign::{Foreign, download as download_foreign};
 pub(crate) use initramfs::{BUSYBOX, has_static_busybox};
 pub(crate) use kernel::SOURCE as KERNEL_SOURCE;
+
+/// Those of our programs that run in guests, each a workspace of its own: their manifests.
+pub(crate) const MANIFESTS: [&str; 2] = [bare_metal::MANIFEST, probe::MANIFEST];
 
 /// Where the guests are.
 #[derive(Clone, Debug)]

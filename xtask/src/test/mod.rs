@@ -16,7 +16,6 @@ use runner::{Runner, Selection, Skipped};
 
 /// For all targets together: replays of the corpora and some minutes of new inputs.
 const FUZZ_SECONDS: u64 = 120;
-const GUEST: &str = "guests/bare-metal/Cargo.toml";
 
 /// What to run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -106,16 +105,20 @@ pub(crate) fn run(options: Options) -> Result<()> {
 fn checks(stages: &mut Stages) -> Result<()> {
     stages.run("format", || {
         process::run(&mut cargo(&["fmt", "--all", "--check"]))?;
-        process::run(&mut cargo(&["fmt", "--manifest-path", GUEST, "--check"]))
+        let format =
+            |guest| process::run(&mut cargo(&["fmt", "--manifest-path", guest, "--check"]));
+        guests::MANIFESTS.into_iter().try_for_each(format)
     })?;
     stages.run("tidy", tidy::run)?;
     stages.run("clippy", || {
         let deny = ["--", "--deny", "warnings"];
         let mut whole = cargo(&["clippy", "--workspace", "--all-targets"]);
         process::run(whole.args(deny))?;
-        let mut guest = cargo(&["clippy", "--release", "--manifest-path", GUEST]);
         let target = workspace::target().join("guests");
-        process::run(guest.arg("--target-dir").arg(target).args(deny))
+        guests::MANIFESTS.into_iter().try_for_each(|guest| {
+            let mut guest = cargo(&["clippy", "--release", "--manifest-path", guest]);
+            process::run(guest.arg("--target-dir").arg(&target).args(deny))
+        })
     })?;
     stages.run("documents", || {
         let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);

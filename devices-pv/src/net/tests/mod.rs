@@ -1,6 +1,7 @@
 //! The device between a driver and a cable that does what the test wants.
 
 mod control;
+mod link;
 mod receive;
 mod setup;
 mod transmit;

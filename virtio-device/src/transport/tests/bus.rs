@@ -8,6 +8,7 @@ use trivisor_memory::GuestRam;
 use trivisor_pci::{Command, PciFunction};
 
 use super::echo::Echo;
+use crate::device::Io;
 use crate::mmio::{MmioTransport, regs::offset};
 use crate::pci::{PciTransport, regs};
 use crate::queue::Area;
@@ -37,7 +38,8 @@ pub(super) trait Bus {
     fn config_interrupted(&mut self) -> bool;
     fn read_config(&mut self, offset: u64, len: usize) -> Vec<u8>;
     fn write_config(&mut self, offset: u64, data: &[u8]) -> Done;
-    fn change_config(&mut self);
+    /// A turn on the host's behalf.
+    fn drive(&mut self, turn: &mut dyn FnMut(&mut Echo, &mut Io<'_>));
     fn wake(&mut self) -> bool;
     fn component(&mut self) -> &mut dyn Component;
     /// What firmware and bus driver do once more after a reset.
@@ -220,8 +222,8 @@ impl Bus for Mmio {
         self.chip.write(offset::CONFIG + offset, data)
     }
 
-    fn change_config(&mut self) {
-        self.chip.drive(|_, io| io.config_changed());
+    fn drive(&mut self, turn: &mut dyn FnMut(&mut Echo, &mut Io<'_>)) {
+        self.chip.drive(turn);
     }
 
     fn wake(&mut self) -> bool {
@@ -336,7 +338,7 @@ impl Pci {
         self.accept(crate::Feature::Version1.bit());
         self.set_status(super::AGREED).unwrap();
         self.set_status(super::WORKS).unwrap();
-        self.change_config();
+        self.drive(&mut |_, io| io.config_changed());
         assert!(self.chip.endpoint().config().status().interrupt());
         assert_eq!(self.get(regs::ISR, 1), 2);
         assert!(!self.chip.endpoint().config().status().interrupt());
@@ -470,8 +472,8 @@ impl Bus for Pci {
         self.chip.bar_write(regs::BAR, regs::CONFIG + offset, data)
     }
 
-    fn change_config(&mut self) {
-        self.chip.drive(|_, io| io.config_changed());
+    fn drive(&mut self, turn: &mut dyn FnMut(&mut Echo, &mut Io<'_>)) {
+        self.chip.drive(turn);
     }
 
     fn wake(&mut self) -> bool {

@@ -8,6 +8,7 @@ use trivisor_buses::AccessError;
 
 use self::bus::{Bus, Mmio, Pci};
 use self::echo::Echo;
+use crate::device::{Io, VirtioDevice};
 use crate::features::Feature;
 use crate::queue::Area;
 use crate::testing::{DriverQueue, Ring, test_ram};
@@ -158,6 +159,37 @@ fn a_ring_before_the_driver_is_ready_is_not_heard() {
 }
 
 #[test]
+fn a_turn_of_the_host_before_the_driver_is_ready_uses_no_buffer() {
+    everywhere(|bus, ring| {
+        agree(bus, features(ring));
+        let mut driver = lay_out(bus, ring, 0);
+        bus.enable().unwrap();
+        driver.add(&[b"early"], &[8]);
+        driver.kick();
+        let mut turn = |echo: &mut Echo, io: &mut Io<'_>| {
+            echo.notify(0, io);
+            io.config_changed();
+        };
+        let before = bus.generation();
+        bus.drive(&mut turn);
+        assert!(driver.poll().is_none() && bus.enabled());
+        assert!(!bus.interrupted() && !bus.config_interrupted());
+        assert_ne!(bus.generation(), before, "the driver reads what is new");
+        // Nor while the machine stands.
+        bus.set_status(WORKS).unwrap();
+        bus.component().pause();
+        bus.drive(&mut turn);
+        assert!(driver.poll().is_none());
+        bus.component().start();
+        assert_eq!(driver.poll().unwrap().data, b"early");
+        driver.add(&[b"late"], &[8]);
+        driver.kick();
+        bus.drive(&mut turn);
+        assert_eq!(driver.poll().unwrap().data, b"late");
+    });
+}
+
+#[test]
 fn a_queue_is_reset_alone() {
     everywhere(|bus, ring| {
         let mut driver = bring_up(bus, ring);
@@ -183,7 +215,7 @@ fn a_change_of_the_configuration_is_told() {
     everywhere(|bus, ring| {
         bring_up(bus, ring);
         let before = bus.generation();
-        bus.change_config();
+        bus.drive(&mut |_, io| io.config_changed());
         assert_ne!(bus.generation(), before);
         assert!(bus.config_interrupted());
         assert!(!bus.config_interrupted());
@@ -223,7 +255,7 @@ fn what_comes_while_it_is_paused_is_done_later() {
 fn a_machine_reset_is_a_device_reset() {
     everywhere(|bus, ring| {
         bring_up(bus, ring);
-        bus.change_config();
+        bus.drive(&mut |_, io| io.config_changed());
         bus.component().reset();
         bus.after_reset();
         assert_eq!(bus.status(), Status::new());
