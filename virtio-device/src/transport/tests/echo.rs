@@ -10,6 +10,9 @@ const CONFIG: [u8; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 
 #[derive(Debug)]
 pub(super) struct Echo {
+    pub(super) kind: DeviceType,
+    /// How often its work was ended.
+    pub(super) pauses: u32,
     chain: Chain,
     config: [u8; 8],
 }
@@ -17,6 +20,8 @@ pub(super) struct Echo {
 impl Default for Echo {
     fn default() -> Self {
         Self {
+            kind: DeviceType::Console,
+            pauses: 0,
             chain: Chain::default(),
             config: CONFIG,
         }
@@ -25,7 +30,7 @@ impl Default for Echo {
 
 impl VirtioDevice for Echo {
     fn device_type(&self) -> DeviceType {
-        DeviceType::Console
+        self.kind
     }
 
     fn features(&self) -> u64 {
@@ -67,6 +72,10 @@ impl VirtioDevice for Echo {
             io.push(queue, self.chain.id(), data.len().try_into().unwrap());
         }
         io.publish(queue);
+    }
+
+    fn pause(&mut self, _io: &mut Io<'_>) {
+        self.pauses += 1;
     }
 
     fn stop(&mut self, _queue: Option<u16>, _io: &mut Io<'_>) {}

@@ -1,7 +1,9 @@
 //! Both transports, driven as a driver does: the same tests for each, and for each kind of ring.
 
 mod bus;
+mod bus_master;
 mod echo;
+mod legacy;
 mod malformed;
 
 use trivisor_buses::AccessError;
