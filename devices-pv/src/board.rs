@@ -129,6 +129,32 @@ impl Plug for BalloonPlug {
     }
 }
 
+/// A device that has the legacy interface beside, for drivers older than version 1: those of old systems and of
+/// firmware. On PCI alone, and only for the types that there were before version 1.
+#[derive(Debug)]
+pub struct Transitional(pub Box<dyn Plug>);
+
+impl Plug for Transitional {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn plug(self: Box<Self>, socket: &mut Socket<'_>) -> Result<(), FitError> {
+        socket.layout = Layout::Transitional;
+        self.0.plug(socket)
+    }
+}
+
+/// Which registers a device has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Layout {
+    /// Those of version 1.
+    #[default]
+    Modern,
+    /// And the legacy interface.
+    Transitional,
+}
+
 struct BalloonHand(Arc<dyn Drive<Balloon>>);
 
 /// Bytes of a page of a balloon: 5.5.6.
@@ -152,6 +178,7 @@ impl MemoryBalloon for BalloonHand {
 pub struct Socket<'a> {
     slots: &'a mut Slots,
     offer: Offer,
+    layout: Layout,
     place: Place<'a>,
 }
 
@@ -176,6 +203,22 @@ impl std::fmt::Debug for Socket<'_> {
 #[error("there is no room for another device: virtio over MMIO has {}", map::MMIO_PINS.len())]
 pub struct NoRoom;
 
+/// A transitional device where there is no PCI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a device is transitional on PCI alone: virtio over MMIO has no legacy interface here")]
+pub struct NoLegacy;
+
+impl<'a> Socket<'a> {
+    const fn new(slots: &'a mut Slots, offer: Offer, place: Place<'a>) -> Self {
+        Self {
+            slots,
+            offer,
+            layout: Layout::Modern,
+            place,
+        }
+    }
+}
+
 impl Socket<'_> {
     /// Puts the device in, behind the board's transport.
     ///
@@ -193,12 +236,19 @@ impl Socket<'_> {
         let Made { device, sources } = made;
         let (chip, driven): (Arc<dyn Woken>, Arc<dyn Drive<D>>) = match &self.place {
             Place::Pci(bus) => {
-                let function = PciTransport::new(device, host.ram, host.msi, self.offer);
+                let make = match self.layout {
+                    Layout::Modern => PciTransport::new,
+                    Layout::Transitional => PciTransport::transitional,
+                };
+                let function = make(device, host.ram, host.msi, self.offer);
                 let function = function.map_err(FitError::chip(name))?;
                 let shell = bus.add(name, function).map_err(FitError::chip(name))?;
                 self.slots
                     .component(name, Arc::<FunctionShell<_>>::clone(&shell));
                 (Arc::<FunctionShell<_>>::clone(&shell), shell)
+            }
+            Place::Mmio { .. } if self.layout == Layout::Transitional => {
+                return Err(FitError::chip(name)(NoLegacy));
             }
             Place::Mmio { chips, at } => {
                 let (address, pin) = at.ok_or(NoRoom).map_err(FitError::chip(name))?;
@@ -229,11 +279,7 @@ impl Board for PvBoard {
                 let bus = pci_bus(slots, &chips)?;
                 for plug in self.devices {
                     let place = Place::Pci(&bus);
-                    plug.plug(&mut Socket {
-                        slots,
-                        offer,
-                        place,
-                    })?;
+                    plug.plug(&mut Socket::new(slots, offer, place))?;
                 }
                 // There is no firmware to do it.
                 bus.assign(&windows()).map_err(FitError::chip("pci"))?;
@@ -249,11 +295,7 @@ impl Board for PvBoard {
                 for plug in self.devices {
                     let (chips, at) = (&chips, places.next());
                     let place = Place::Mmio { chips, at };
-                    plug.plug(&mut Socket {
-                        slots,
-                        offer,
-                        place,
-                    })?;
+                    plug.plug(&mut Socket::new(slots, offer, place))?;
                 }
             }
         }

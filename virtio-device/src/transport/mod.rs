@@ -56,6 +56,9 @@ pub(crate) trait Interrupts {
     fn config(&mut self);
 }
 
+/// Shares of work at most that a device does when it resumes.
+const RESUMING_TURNS: u32 = 64;
+
 /// Nobody waits for interrupts of a device that is being reset.
 pub(crate) struct Silence;
 
@@ -344,7 +347,9 @@ impl<D: VirtioDevice> Transport<D> {
             // Refused before the driver is ready, when there is nothing to look for.
             let _refused = self.notify(index, interrupts);
         }
-        self.wake(interrupts);
+        // Its sources may not change again for what it leaves behind.
+        let mut turns = 0..RESUMING_TURNS;
+        while turns.next().is_some() && self.wake(interrupts) {}
     }
 
     pub(crate) fn pause(&mut self, interrupts: &mut dyn Interrupts) {
