@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use thiserror::Error;
-use trivisor_buses::{Board, FitError, MemoryBalloon, Shell, Slots, Woken};
+use trivisor_buses::{Board, CharInput, CharOutput, FitError, MemoryBalloon, Shell, Slots, Woken};
 use trivisor_loader::acpi::Ecam;
 use trivisor_memory::GuestRam;
 use trivisor_mode_basic::board::{BasicBoard, BasicChips, Extension};
@@ -17,6 +17,7 @@ use trivisor_virtio_device::transport::Offer;
 use trivisor_virtio_device::{Drive, VirtioDevice};
 
 use crate::balloon::{Balloon, BalloonOptions};
+use crate::console::{Console, PortConfig};
 use crate::{dsdt, map};
 
 /// How the virtio devices are connected.
@@ -126,6 +127,56 @@ impl Plug for BalloonPlug {
         let balloon = socket.insert("virtio-balloon", made)?;
         socket.slots.balloon(Arc::new(BalloonHand(balloon)));
         Ok(())
+    }
+}
+
+/// A console of one port, whose input is the machine's.
+pub struct ConsolePlug(pub Box<dyn CharOutput>);
+
+impl std::fmt::Debug for ConsolePlug {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ConsolePlug").finish_non_exhaustive()
+    }
+}
+
+impl Plug for ConsolePlug {
+    fn name(&self) -> &'static str {
+        "virtio-console"
+    }
+
+    fn plug(self: Box<Self>, socket: &mut Socket<'_>) -> Result<(), FitError> {
+        let name = self.name();
+        let port = PortConfig {
+            name: String::new(),
+            console: true,
+            output: Some(self.0),
+        };
+        let device = Console::new(vec![port]).map_err(FitError::chip(name))?;
+        let sources = Vec::new();
+        let console = socket.insert(name, Made { device, sources })?;
+        socket.slots.console(Arc::new(ConsoleHand(console)));
+        Ok(())
+    }
+}
+
+struct ConsoleHand(Arc<dyn Drive<Console>>);
+
+impl CharInput for ConsoleHand {
+    fn push(&self, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        self.0
+            .drive(&mut |console, io| taken = console.push(0, bytes, io));
+        taken
+    }
+
+    fn room(&self) -> usize {
+        let mut room = 0;
+        self.0.drive(&mut |console, _| room = console.room(0));
+        room
+    }
+
+    fn output_ready(&self) {
+        self.0.drive(&mut |console, io| console.output_ready(0, io));
     }
 }
 

@@ -13,10 +13,10 @@ use trivisor_backends::entropy::HostEntropy;
 use trivisor_backends::net;
 use trivisor_backends::rate_limiter::RateLimiter;
 use trivisor_backends::vsock::{Host, RemoteConnector};
-use trivisor_buses::Storage;
+use trivisor_buses::{CharOutput, Storage};
 use trivisor_devices_pv::balloon::BalloonOptions;
 use trivisor_devices_pv::block::{Block, BlockOptions};
-use trivisor_devices_pv::board::{BalloonPlug, Made, Plug, PlugWith, TransportKind};
+use trivisor_devices_pv::board::{BalloonPlug, ConsolePlug, Made, Plug, PlugWith, TransportKind};
 use trivisor_devices_pv::net::{Net, NetOptions};
 use trivisor_devices_pv::rng::Rng;
 use trivisor_devices_pv::vsock::{Vsock, VsockOptions};
@@ -72,7 +72,11 @@ pub(super) fn start_workers(
 }
 
 /// All of them, in the order in which the guest finds them.
-pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<VirtioConfig, Failure> {
+pub(super) fn config(
+    plan: &Plan,
+    console: Option<Box<dyn CharOutput>>,
+    workers: &Workers,
+) -> Result<VirtioConfig, Failure> {
     let mut devices: Vec<Box<dyn Plug>> = Vec::new();
     for image in &plan.virtio.disks {
         let opened = image.image.try_clone();
@@ -90,6 +94,9 @@ pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<VirtioConfig, Fai
                 sources: Vec::new(),
             })
         })));
+    }
+    if let Some(output) = console {
+        devices.push(Box::new(ConsolePlug(output)));
     }
     if let Some(sockets) = &plan.virtio.sockets {
         devices

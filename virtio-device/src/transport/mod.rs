@@ -150,7 +150,12 @@ impl<D: VirtioDevice> Transport<D> {
 
     /// What the driver may choose from.
     pub(crate) fn features(&self) -> u64 {
-        self.device.features() | self.offer.bits()
+        let in_order = if self.device.in_order() {
+            Feature::InOrder.bit()
+        } else {
+            0
+        };
+        self.device.features() | self.offer.bits() | in_order
     }
 
     pub(crate) const fn status(&self) -> Status {

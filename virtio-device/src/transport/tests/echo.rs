@@ -11,6 +11,7 @@ const CONFIG: [u8; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 #[derive(Debug)]
 pub(super) struct Echo {
     pub(super) kind: DeviceType,
+    pub(super) in_order: bool,
     /// How often its work was ended.
     pub(super) pauses: u32,
     chain: Chain,
@@ -21,6 +22,7 @@ impl Default for Echo {
     fn default() -> Self {
         Self {
             kind: DeviceType::Console,
+            in_order: true,
             pauses: 0,
             chain: Chain::default(),
             config: CONFIG,
@@ -35,6 +37,10 @@ impl VirtioDevice for Echo {
 
     fn features(&self) -> u64 {
         1
+    }
+
+    fn in_order(&self) -> bool {
+        self.in_order
     }
 
     fn queue_sizes(&self) -> &[u16] {
