@@ -6,10 +6,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use thiserror::Error;
-use trivisor_buses::{Board, CharInput, CharOutput, FitError, MemoryBalloon, Shell, Slots, Woken};
+use trivisor_buses::{
+    Board, CharInput, CharOutput, FitError, MemoryBalloon, Shell, Slots, Storage, Woken,
+};
 use trivisor_loader::acpi::Ecam;
-use trivisor_memory::GuestRam;
+use trivisor_memory::{FileMapping, GuestRam};
 use trivisor_mode_basic::board::{BasicBoard, BasicChips, Extension};
+use trivisor_mode_basic::map::{PHYSICAL_END, PMEM_ALIGNMENT};
 use trivisor_pci::{FunctionShell, HostBridge, RootBus, Windows, ecam, ports};
 use trivisor_virtio_device::mmio::{self, MmioTransport};
 use trivisor_virtio_device::pci::PciTransport;
@@ -18,6 +21,8 @@ use trivisor_virtio_device::{Drive, VirtioDevice};
 
 use crate::balloon::{Balloon, BalloonOptions};
 use crate::console::{Console, PortConfig};
+use crate::pmem::Pmem;
+use crate::pmem::regs::Config;
 use crate::{dsdt, map};
 
 /// How the virtio devices are connected.
@@ -130,6 +135,43 @@ impl Plug for BalloonPlug {
     }
 }
 
+/// A file as persistent memory: the guest sees its pages, which the board gives a place above RAM.
+pub struct PmemPlug<F> {
+    /// The file's pages.
+    pub mapping: Arc<FileMapping>,
+    /// Makes what flushes the file, and the descriptors that wake the device.
+    pub storage: F,
+}
+
+impl<F> std::fmt::Debug for PmemPlug<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PmemPlug")
+            .field("mapping", &self.mapping)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F> Plug for PmemPlug<F>
+where
+    F: FnOnce(&GuestRam) -> std::io::Result<(Box<dyn Storage>, Vec<OwnedFd>)> + Send,
+{
+    fn name(&self) -> &'static str {
+        "virtio-pmem"
+    }
+
+    fn plug(self: Box<Self>, socket: &mut Socket<'_>) -> Result<(), FitError> {
+        let name = self.name();
+        let made = (self.storage)(&socket.slots.host().ram);
+        let (storage, sources) = made.map_err(FitError::chip(name))?;
+        let config = Config {
+            start: socket.map(name, self.mapping.clone())?,
+            size: self.mapping.size(),
+        };
+        let device = Pmem::new(config, storage);
+        socket.insert(name, Made { device, sources }).map(drop)
+    }
+}
+
 /// A console of one port, whose input is the machine's.
 pub struct ConsolePlug(pub Box<dyn CharOutput>);
 
@@ -231,6 +273,8 @@ pub struct Socket<'a> {
     offer: Offer,
     layout: Layout,
     place: Place<'a>,
+    /// The first address above all memory.
+    free: &'a mut u64,
 }
 
 enum Place<'a> {
@@ -254,23 +298,45 @@ impl std::fmt::Debug for Socket<'_> {
 #[error("there is no room for another device: virtio over MMIO has {}", map::MMIO_PINS.len())]
 pub struct NoRoom;
 
+/// Persistent memory that no processor can address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{size} bytes above all other memory end behind {PHYSICAL_END:#x}, where addresses do")]
+pub struct TooLarge {
+    /// Its bytes.
+    pub size: u64,
+}
+
 /// A transitional device where there is no PCI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a device is transitional on PCI alone: virtio over MMIO has no legacy interface here")]
 pub struct NoLegacy;
 
 impl<'a> Socket<'a> {
-    const fn new(slots: &'a mut Slots, offer: Offer, place: Place<'a>) -> Self {
+    const fn new(slots: &'a mut Slots, offer: Offer, place: Place<'a>, free: &'a mut u64) -> Self {
         Self {
             slots,
             offer,
             layout: Layout::Modern,
             place,
+            free,
         }
     }
 }
 
 impl Socket<'_> {
+    /// Gives pages a place above all memory; its address.
+    fn map(&mut self, name: &'static str, mapping: Arc<FileMapping>) -> Result<u64, FitError> {
+        let size = mapping.size();
+        let start = self.free.checked_next_multiple_of(PMEM_ALIGNMENT);
+        let end = start.and_then(|start| start.checked_add(size));
+        let (Some(start), Some(end)) = (start, end.filter(|end| *end <= PHYSICAL_END)) else {
+            return Err(FitError::chip(name)(TooLarge { size }));
+        };
+        self.slots.map(start, mapping);
+        *self.free = end;
+        Ok(start)
+    }
+
     /// Puts the device in, behind the board's transport.
     ///
     /// # Errors
@@ -325,12 +391,13 @@ impl Board for PvBoard {
             packed: self.packed,
         };
         let mut extension = Extension::new("pv");
+        let mut free = chips.end();
         match self.transport {
             TransportKind::Pci => {
                 let bus = pci_bus(slots, &chips)?;
                 for plug in self.devices {
                     let place = Place::Pci(&bus);
-                    plug.plug(&mut Socket::new(slots, offer, place))?;
+                    plug.plug(&mut Socket::new(slots, offer, place, &mut free))?;
                 }
                 // There is no firmware to do it.
                 bus.assign(&windows()).map_err(FitError::chip("pci"))?;
@@ -346,7 +413,7 @@ impl Board for PvBoard {
                 for plug in self.devices {
                     let (chips, at) = (&chips, places.next());
                     let place = Place::Mmio { chips, at };
-                    plug.plug(&mut Socket::new(slots, offer, place))?;
+                    plug.plug(&mut Socket::new(slots, offer, place, &mut free))?;
                 }
             }
         }
