@@ -73,6 +73,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether the guest finds this image behind virtio-pmem, which knows no read-only memory: an NVDIMM does.
+    pub(crate) fn is_virtio_pmem(&self, disk: &Disk) -> bool {
+        self.mode == Mode::Pv && !disk.read_only
+    }
+
     /// Whether the guest has standard input and output.
     pub(crate) const fn has_stdio(&self) -> bool {
         matches!(

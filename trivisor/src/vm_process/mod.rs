@@ -202,6 +202,8 @@ impl<'a> VmProcess<'a> {
         let (serial, serial_watch) = open_output(pipes.serial, &tail)?;
         let (console, console_watch) = open_output(pipes.console, &tail)?;
         let pmem = map_disks(plan)?;
+        let images = plan.pmem.iter().zip(&pmem);
+        let nvdimms = images.filter(|(disk, _)| !plan.is_virtio_pmem(disk));
         let workers = Workers::default();
         let kvm = plan
             .kvm
@@ -226,10 +228,10 @@ impl<'a> VmProcess<'a> {
                 random_seed: random()?,
             },
             serial,
-            pmem: pmem.clone(),
+            pmem: nvdimms.map(|(_, mapping)| mapping.clone()).collect(),
             debug_exit: plan.debug_exit,
             generation_id: random()?,
-            virtio: virtio::config(plan, console, &workers)?,
+            virtio: virtio::config(plan, console, &pmem, &workers)?,
         };
         let mut machine =
             Machine::new(&kvm, config).map_err(|error| explain_machine(&error, plan, &kvm))?;
