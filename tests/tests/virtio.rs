@@ -360,6 +360,12 @@ fn a_console_takes_standard_input_and_output() {
         let more = ["--console", "stdio", "--serial", &serial];
         let mut vm = start(transport, script, &more);
         vm.expect("shown");
+        // What comes before the driver's reset is gone with it.
+        let start = std::time::Instant::now();
+        while !fs::read_to_string(&said).unwrap().contains("console ready") {
+            assert!(start.elapsed() < PATIENCE, "it does not read");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         vm.type_line("typed");
         let Ended { status, output } = vm.wait();
         assert_eq!(status.code(), Some(0), "{output}");
