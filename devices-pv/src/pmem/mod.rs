@@ -18,6 +18,8 @@
 //! answered together by the next one, for the one under way may have passed what was written before them. No vCPU waits
 //! for it but in a reset and a pause.
 //!
+//! VIRTIO_F_IN_ORDER is not offered: what is no flush is answered at once.
+//!
 //! After a failed flush the pages may count as clean on the host: a later one that succeeds does not bring back what was
 //! lost ([`PmemCounters::failed`]).
 //!
