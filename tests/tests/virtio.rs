@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use trivisor_tests::{Ended, Session, bare_metal, kvm_wanted};
@@ -364,7 +365,7 @@ fn a_console_takes_standard_input_and_output() {
         let start = std::time::Instant::now();
         while !fs::read_to_string(&said).unwrap().contains("console ready") {
             assert!(start.elapsed() < PATIENCE, "it does not read");
-            std::thread::sleep(Duration::from_millis(20));
+            let _pause = Command::new("sleep").arg("0.05").status();
         }
         vm.type_line("typed");
         let Ended { status, output } = vm.wait();

@@ -23,7 +23,7 @@ const OFFER: Offer = Offer { packed: true };
 const SIZE: u16 = 64;
 const READY: Status = BEGUN.with_driver_ok(true);
 /// Where the first queue is, in units of the register.
-const PAGE: u32 = (MEMORY.start / 4096) as u32;
+const PAGE: u32 = 0x100;
 const MSIX: u8 = 0x11;
 
 struct Legacy {
