@@ -2,6 +2,9 @@
 //!
 //! Addresses and pins stand in [`map`].
 
+#[cfg(test)]
+mod tests;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
