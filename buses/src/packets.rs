@@ -39,6 +39,18 @@ pub trait Packets: Send {
         Ok(())
     }
 
+    /// From now on the header has so many bytes: 10 in front of a driver older than version 1, without the last field.
+    ///
+    /// # Errors
+    /// What the host refused.
+    fn set_header(&mut self, bytes: u8) -> io::Result<()> {
+        if bytes == 12 {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
     /// Whether the other end is there. The device asks again when it was woken, and after an error.
     fn link_is_up(&self) -> bool {
         true

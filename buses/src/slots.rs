@@ -119,7 +119,7 @@ pub struct Fitted {
     pub power_button: Option<Arc<dyn PowerButton>>,
     /// The balloon.
     pub balloon: Option<Arc<dyn MemoryBalloon>>,
-    /// The serial consoles, first port first.
+    /// The consoles, the first serial port first.
     pub consoles: Vec<Arc<dyn CharInput>>,
     /// What the chips wait for on the host.
     pub sources: Vec<Source>,
@@ -290,7 +290,7 @@ impl Slots {
         self.fitted.balloon = Some(balloon);
     }
 
-    /// The machine has one more serial console.
+    /// The machine has one more console.
     pub fn console(&mut self, input: Arc<dyn CharInput>) {
         self.fitted.consoles.push(input);
     }

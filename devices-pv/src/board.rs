@@ -2,14 +2,20 @@
 //!
 //! Addresses and pins stand in [`map`].
 
+#[cfg(test)]
+mod tests;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use thiserror::Error;
-use trivisor_buses::{Board, FitError, MemoryBalloon, Shell, Slots, Woken};
+use trivisor_buses::{
+    Board, CharInput, CharOutput, FitError, MemoryBalloon, Shell, Slots, Storage, Woken,
+};
 use trivisor_loader::acpi::Ecam;
-use trivisor_memory::GuestRam;
+use trivisor_memory::{FileMapping, GuestRam};
 use trivisor_mode_basic::board::{BasicBoard, BasicChips, Extension};
+use trivisor_mode_basic::map::{PHYSICAL_END, PMEM_ALIGNMENT};
 use trivisor_pci::{FunctionShell, HostBridge, RootBus, Windows, ecam, ports};
 use trivisor_virtio_device::mmio::{self, MmioTransport};
 use trivisor_virtio_device::pci::PciTransport;
@@ -17,6 +23,9 @@ use trivisor_virtio_device::transport::Offer;
 use trivisor_virtio_device::{Drive, VirtioDevice};
 
 use crate::balloon::{Balloon, BalloonOptions};
+use crate::console::{Console, PortConfig};
+use crate::pmem::Pmem;
+use crate::pmem::regs::Config;
 use crate::{dsdt, map};
 
 /// How the virtio devices are connected.
@@ -129,6 +138,119 @@ impl Plug for BalloonPlug {
     }
 }
 
+/// A file as persistent memory: the guest sees its pages, which the board gives a place above RAM.
+pub struct PmemPlug<F> {
+    /// The file's pages.
+    pub mapping: Arc<FileMapping>,
+    /// Makes what flushes the file, and the descriptors that wake the device.
+    pub storage: F,
+}
+
+impl<F> std::fmt::Debug for PmemPlug<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PmemPlug")
+            .field("mapping", &self.mapping)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F> Plug for PmemPlug<F>
+where
+    F: FnOnce(&GuestRam) -> std::io::Result<(Box<dyn Storage>, Vec<OwnedFd>)> + Send,
+{
+    fn name(&self) -> &'static str {
+        "virtio-pmem"
+    }
+
+    fn plug(self: Box<Self>, socket: &mut Socket<'_>) -> Result<(), FitError> {
+        let name = self.name();
+        let made = (self.storage)(&socket.slots.host().ram);
+        let (storage, sources) = made.map_err(FitError::chip(name))?;
+        let config = Config {
+            start: socket.map(name, self.mapping.clone())?,
+            size: self.mapping.size(),
+        };
+        let device = Pmem::new(config, storage);
+        socket.insert(name, Made { device, sources }).map(drop)
+    }
+}
+
+/// A console of one port, whose input is the machine's.
+pub struct ConsolePlug(pub Box<dyn CharOutput>);
+
+impl std::fmt::Debug for ConsolePlug {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ConsolePlug").finish_non_exhaustive()
+    }
+}
+
+impl Plug for ConsolePlug {
+    fn name(&self) -> &'static str {
+        "virtio-console"
+    }
+
+    fn plug(self: Box<Self>, socket: &mut Socket<'_>) -> Result<(), FitError> {
+        let name = self.name();
+        let port = PortConfig {
+            name: String::new(),
+            console: true,
+            output: Some(self.0),
+        };
+        let device = Console::new(vec![port]).map_err(FitError::chip(name))?;
+        let sources = Vec::new();
+        let console = socket.insert(name, Made { device, sources })?;
+        socket.slots.console(Arc::new(ConsoleHand(console)));
+        Ok(())
+    }
+}
+
+struct ConsoleHand(Arc<dyn Drive<Console>>);
+
+impl CharInput for ConsoleHand {
+    fn push(&self, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        self.0
+            .drive(&mut |console, io| taken = console.push(0, bytes, io));
+        taken
+    }
+
+    fn room(&self) -> usize {
+        let mut room = 0;
+        self.0.drive(&mut |console, _| room = console.room(0));
+        room
+    }
+
+    fn output_ready(&self) {
+        self.0.drive(&mut |console, io| console.output_ready(0, io));
+    }
+}
+
+/// A device that has the legacy interface beside, for drivers older than version 1: those of old systems and of
+/// firmware. On PCI alone, and only for the types that there were before version 1.
+#[derive(Debug)]
+pub struct Transitional(pub Box<dyn Plug>);
+
+impl Plug for Transitional {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn plug(self: Box<Self>, socket: &mut Socket<'_>) -> Result<(), FitError> {
+        socket.layout = Layout::Transitional;
+        self.0.plug(socket)
+    }
+}
+
+/// Which registers a device has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Layout {
+    /// Those of version 1.
+    #[default]
+    Modern,
+    /// And the legacy interface.
+    Transitional,
+}
+
 struct BalloonHand(Arc<dyn Drive<Balloon>>);
 
 /// Bytes of a page of a balloon: 5.5.6.
@@ -152,7 +274,10 @@ impl MemoryBalloon for BalloonHand {
 pub struct Socket<'a> {
     slots: &'a mut Slots,
     offer: Offer,
+    layout: Layout,
     place: Place<'a>,
+    /// The first address above all memory.
+    free: &'a mut u64,
 }
 
 enum Place<'a> {
@@ -176,7 +301,45 @@ impl std::fmt::Debug for Socket<'_> {
 #[error("there is no room for another device: virtio over MMIO has {}", map::MMIO_PINS.len())]
 pub struct NoRoom;
 
+/// Persistent memory that no processor can address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{size} bytes above all other memory end behind {PHYSICAL_END:#x}, where addresses do")]
+pub struct TooLarge {
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// A transitional device where there is no PCI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a device is transitional on PCI alone: virtio over MMIO has no legacy interface here")]
+pub struct NoLegacy;
+
+impl<'a> Socket<'a> {
+    const fn new(slots: &'a mut Slots, offer: Offer, place: Place<'a>, free: &'a mut u64) -> Self {
+        Self {
+            slots,
+            offer,
+            layout: Layout::Modern,
+            place,
+            free,
+        }
+    }
+}
+
 impl Socket<'_> {
+    /// Gives pages a place above all memory; its address.
+    fn map(&mut self, name: &'static str, mapping: Arc<FileMapping>) -> Result<u64, FitError> {
+        let size = mapping.size();
+        let start = self.free.checked_next_multiple_of(PMEM_ALIGNMENT);
+        let end = start.and_then(|start| start.checked_add(size));
+        let (Some(start), Some(end)) = (start, end.filter(|end| *end <= PHYSICAL_END)) else {
+            return Err(FitError::chip(name)(TooLarge { size }));
+        };
+        self.slots.map(start, mapping);
+        *self.free = end;
+        Ok(start)
+    }
+
     /// Puts the device in, behind the board's transport.
     ///
     /// # Errors
@@ -193,12 +356,19 @@ impl Socket<'_> {
         let Made { device, sources } = made;
         let (chip, driven): (Arc<dyn Woken>, Arc<dyn Drive<D>>) = match &self.place {
             Place::Pci(bus) => {
-                let function = PciTransport::new(device, host.ram, host.msi, self.offer);
+                let make = match self.layout {
+                    Layout::Modern => PciTransport::new,
+                    Layout::Transitional => PciTransport::transitional,
+                };
+                let function = make(device, host.ram, host.msi, self.offer);
                 let function = function.map_err(FitError::chip(name))?;
                 let shell = bus.add(name, function).map_err(FitError::chip(name))?;
                 self.slots
                     .component(name, Arc::<FunctionShell<_>>::clone(&shell));
                 (Arc::<FunctionShell<_>>::clone(&shell), shell)
+            }
+            Place::Mmio { .. } if self.layout == Layout::Transitional => {
+                return Err(FitError::chip(name)(NoLegacy));
             }
             Place::Mmio { chips, at } => {
                 let (address, pin) = at.ok_or(NoRoom).map_err(FitError::chip(name))?;
@@ -224,16 +394,13 @@ impl Board for PvBoard {
             packed: self.packed,
         };
         let mut extension = Extension::new("pv");
+        let mut free = chips.end();
         match self.transport {
             TransportKind::Pci => {
                 let bus = pci_bus(slots, &chips)?;
                 for plug in self.devices {
                     let place = Place::Pci(&bus);
-                    plug.plug(&mut Socket {
-                        slots,
-                        offer,
-                        place,
-                    })?;
+                    plug.plug(&mut Socket::new(slots, offer, place, &mut free))?;
                 }
                 // There is no firmware to do it.
                 bus.assign(&windows()).map_err(FitError::chip("pci"))?;
@@ -252,11 +419,7 @@ impl Board for PvBoard {
                 for plug in self.devices {
                     let (chips, at) = (&chips, places.next());
                     let place = Place::Mmio { chips, at };
-                    plug.plug(&mut Socket {
-                        slots,
-                        offer,
-                        place,
-                    })?;
+                    plug.plug(&mut Socket::new(slots, offer, place, &mut free))?;
                 }
             }
         }

@@ -43,6 +43,6 @@ pub static TARGETS: &[Target] = targets! {
     emulator::{step}
     devices::{debug_exit i8042 ioapic pmem power pvpanic rtc uart vmgenid}
     queues::{split_queue packed_queue}
-    pci::{pci_memory pci_ports}
+    pci::{pci_memory pci_ports virtio_legacy}
     virtio::{balloon block console input net rng virtio_pmem vsock}
 };

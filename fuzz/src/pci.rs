@@ -182,6 +182,128 @@ pub mod pci_ports {
     }
 }
 
+/// A transitional console, by configuration space and its legacy interface.
+pub mod virtio_legacy {
+    use trivisor_devices_pv::console::{Console, PortConfig};
+    use trivisor_virtio_device::pci::PciTransport;
+    use trivisor_virtio_device::transport::Offer;
+
+    use super::*;
+
+    const LEGACY: u64 = 0x1000 - PORT;
+    const REGISTERS: &[u64] = &[
+        0,
+        4,
+        6, // CONFIG_ADDRESS, CONFIG_DATA
+        LEGACY,
+        LEGACY + 0x04,
+        LEGACY + 0x08,
+        LEGACY + 0x0c,
+        LEGACY + 0x0e,
+        LEGACY + 0x10,
+        LEGACY + 0x12,
+        LEGACY + 0x13,
+        LEGACY + 0x14,
+        LEGACY + 0x16,
+        LEGACY + 0x18,
+        LEGACY + 0x1c,
+        LEGACY + 0x20,
+    ];
+
+    static FUZZER: BusFuzzer = BusFuzzer {
+        space: Space::Ports,
+        base: PORT,
+        size: LEGACY + 0x80,
+        registers: REGISTERS,
+        fit: |world, slots| {
+            let bus = RootBus::new(slots.ports(), slots.memory(), None);
+            let ports = bus.config_ports();
+            slots.pio("pci-config", 0xcf8, ports::PORTS, ports::WIDTHS, ports)?;
+            let console = bus.add("console", console(world, slots));
+            #[expect(clippy::expect_used, reason = "it is the only one")]
+            let console = console.expect("there is room");
+            #[expect(clippy::expect_used, reason = "one is small")]
+            bus.assign(&WINDOWS).expect("the windows are large enough");
+            console.with(|console| console.config_write(4, &[7]));
+            slots.component("console", console);
+            Ok(())
+        },
+    };
+
+    #[expect(
+        clippy::expect_used,
+        reason = "a target that cannot be set up is wrong itself"
+    )]
+    fn console(world: &World, slots: &Slots) -> PciTransport<Console> {
+        let port = PortConfig {
+            name: String::new(),
+            console: true,
+            output: Some(Box::new(world.outside.clone())),
+        };
+        let console = Console::new(vec![port]).expect("one port is possible");
+        let (ram, sink) = (slots.host().ram.clone(), world.host.clone());
+        let offer = Offer { packed: false };
+        PciTransport::transitional(console, ram, sink, offer).expect("consoles are old")
+    }
+
+    /// The entry point; its input is a list of operations.
+    ///
+    /// # Panics
+    /// As [`BusFuzzer::run`] does.
+    pub fn target(data: &[u8]) {
+        FUZZER.run(data);
+    }
+
+    /// Inputs that visit each register, and drivers that get as far as a queue that is rung: before DRIVER_OK, and after;
+    /// with a queue that is no RAM, with features after the queues, and by message.
+    #[must_use]
+    pub fn seeds() -> Vec<Vec<u8>> {
+        let write = |at: u64, data: &[u8]| write_to(REGISTERS, LEGACY + at, data);
+        let status = |bits: u8| write(0x12, &[bits]);
+        let queue = |number: u8, page: u32| {
+            let selected = write(0x0e, &[number, 0]);
+            [selected, write(0x08, &page.to_le_bytes())].concat()
+        };
+        let ring = |number: u8| write(0x10, &[number, 0]);
+        let twin = || vec![15, 1];
+        let messages = [
+            write_to(REGISTERS, 0, &0x8000_0098_u32.to_le_bytes()),
+            write_to(REGISTERS, 6, &[0, 0x80]),
+            write(0x14, &[0, 0]),
+            write(0x16, &[1, 0]),
+        ];
+        let ready = [
+            status(1),
+            status(3),
+            write(0x04, &[0xff; 4]),
+            queue(1, 4),
+            status(7),
+            ring(1),
+            twin(),
+            ring(1),
+            queue(1, 0),
+            status(0),
+        ];
+        let early = [status(3), queue(0, 8), ring(0), twin(), ring(0), status(7)];
+        let nowhere = [status(3), queue(0, u32::MAX), status(7), ring(0), twin()];
+        let late = [
+            queue(1, 4),
+            write(0x04, &[0, 0, 0, 0x20]),
+            status(7),
+            twin(),
+        ];
+        let mut seeds = FUZZER.seeds();
+        seeds.extend([
+            ready.concat(),
+            early.concat(),
+            nowhere.concat(),
+            late.concat(),
+        ]);
+        seeds.push([messages.concat(), ready.concat()].concat());
+        seeds
+    }
+}
+
 /// The operation that writes to one of the registers.
 #[expect(
     clippy::expect_used,

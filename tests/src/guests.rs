@@ -20,6 +20,20 @@ pub fn trivisor() -> PathBuf {
     path("TRIVISOR_BIN")
 }
 
+/// An example of a crate, which is built beside the binary under test.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    let binary = trivisor();
+    let folder = binary.parent().map(|folder| folder.join("examples"));
+    let path = folder.unwrap_or_default().join(name);
+    assert!(
+        path.exists(),
+        "{} is not built: run by `cargo xtask test`",
+        path.display()
+    );
+    path
+}
+
 /// The bare-metal guest: an ELF with a PVH note.
 #[must_use]
 pub fn bare_metal() -> PathBuf {

@@ -5,7 +5,7 @@ mod guests;
 mod session;
 
 pub use guests::{
-    bare_metal, debian_kernel, initramfs, invaders, linux_bzimage, linux_vmlinux, memtest,
+    bare_metal, debian_kernel, example, initramfs, invaders, linux_bzimage, linux_vmlinux, memtest,
     trivisor, xen, xen_shim,
 };
 pub use session::{Ended, Session};

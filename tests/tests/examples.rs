@@ -5,18 +5,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use trivisor_tests::{bare_metal, kvm_wanted, trivisor};
-
-/// Examples are built beside the binary under test.
-fn example(name: &str) -> PathBuf {
-    let path = trivisor().parent().unwrap().join("examples").join(name);
-    assert!(
-        path.exists(),
-        "{} is not built: run by `cargo xtask test`",
-        path.display()
-    );
-    path
-}
+use trivisor_tests::{bare_metal, example, kvm_wanted};
 
 #[test]
 fn a_vm_from_the_parts_runs() {

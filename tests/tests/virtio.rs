@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use trivisor_tests::{Ended, Session, bare_metal, kvm_wanted};
@@ -343,4 +344,71 @@ fn streams_are_opened_from_both_sides() {
         vm.expect("ok vsock echoed=11200 end=Shutdown");
         succeed(vm);
     }
+}
+
+#[test]
+fn a_console_takes_standard_input_and_output() {
+    if !kvm_wanted("virtio console") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for transport in TRANSPORTS {
+        // What the guest's commands say goes by the serial port.
+        let said = folder.path().join(transport);
+        let serial = format!("file:{}", said.display());
+        let script = "console 0 write shown; console 0 read; poweroff";
+        let more = ["--console", "stdio", "--serial", &serial];
+        let mut vm = start(transport, script, &more);
+        vm.expect("shown");
+        // What comes before the driver's reset is gone with it.
+        let start = std::time::Instant::now();
+        while !fs::read_to_string(&said).unwrap().contains("console ready") {
+            assert!(start.elapsed() < PATIENCE, "it does not read");
+            let _pause = Command::new("sleep").arg("0.05").status();
+        }
+        vm.type_line("typed");
+        let Ended { status, output } = vm.wait();
+        assert_eq!(status.code(), Some(0), "{output}");
+        let said = fs::read_to_string(&said).unwrap();
+        assert!(said.contains("typed") && !said.contains("err "), "{said}");
+    }
+}
+
+#[test]
+fn a_console_goes_to_a_file() {
+    if !kvm_wanted("virtio console in a file") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hvc0");
+    let console = format!("file:{}", path.display());
+    for transport in TRANSPORTS {
+        let script = "console 0 write kept; poweroff";
+        succeed(start(transport, script, &["--console", &console]));
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("kept"), "{text}");
+    }
+}
+
+#[test]
+fn persistent_memory_is_written_and_flushed() {
+    if !kvm_wanted("virtio pmem") {
+        return;
+    }
+    const SIZE: usize = 2 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pmem");
+    fs::write(&path, vec![0x11; SIZE]).unwrap();
+    let disk = format!("{},bus=pmem", path.display());
+    let script = "virtio-pmem 0 read 0x1fffff; virtio-pmem 0 write 0x12345 0xa5; virtio-pmem 0 flush; \
+                  virtio-pmem 0 flush; serial; poweroff";
+    let mut vm = start("mmio", script, &["--disk", &disk]);
+    vm.expect("length=0x200000 byte=0x11");
+    vm.expect("ok virtio-pmem flush ret=0x0");
+    vm.expect("ok virtio-pmem flush ret=0x0");
+    vm.expect("ok serial");
+    let written = fs::read(&path).unwrap();
+    assert_eq!((written[0x12344], written[0x12345]), (0x11, 0xa5));
+    vm.type_line("end");
+    assert_eq!(vm.wait().status.code(), Some(0));
 }

@@ -27,9 +27,13 @@ const GRACE: Duration = Duration::from_secs(12);
 /// runs or it fails. Gives its name.
 pub(crate) fn start(mut settings: Settings) -> Result<String, Failure> {
     settings.vm.daemon = false;
-    if settings.vm.serial == SerialSetting::Stdio {
-        // There is no terminal any more.
-        settings.vm.serial = SerialSetting::None;
+    // There is no terminal any more.
+    if matches!(settings.vm.serial, None | Some(SerialSetting::Stdio)) {
+        settings.vm.serial = Some(SerialSetting::None);
+    }
+    // The guest keeps the device that it was told of.
+    if settings.vm.console == Some(SerialSetting::Stdio) {
+        settings.vm.console = Some(SerialSetting::File("/dev/null".into()));
     }
     let name = settings
         .vm

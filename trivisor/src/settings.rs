@@ -54,7 +54,10 @@ pub(crate) struct VmSettings {
     pub(crate) mode: ModeSetting,
     pub(crate) cpus: u32,
     pub(crate) memory: MemoryArgument,
-    pub(crate) serial: SerialSetting,
+    /// Default: stdio, unless the console is that.
+    pub(crate) serial: Option<SerialSetting>,
+    /// The virtio console; default: none.
+    pub(crate) console: Option<SerialSetting>,
     pub(crate) sandbox: SandboxSetting,
     pub(crate) daemon: bool,
     pub(crate) reboot: bool,
@@ -76,7 +79,8 @@ impl Default for VmSettings {
             mode: ModeSetting::Auto,
             cpus: 1,
             memory: MemoryArgument::default(),
-            serial: SerialSetting::Stdio,
+            serial: None,
+            console: None,
             sandbox: SandboxSetting::Default,
             daemon: false,
             reboot: false,
@@ -164,7 +168,7 @@ impl fmt::Display for TransportSetting {
     }
 }
 
-/// Where the first serial port leads.
+/// Where the first serial port, or the virtio console, leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SerialSetting {
     /// The terminal, or whatever standard input and output are.
@@ -309,7 +313,7 @@ mod tests {
         assert!(settings.disk[0].ro);
         assert_eq!(parse(&settings.to_toml().unwrap()).unwrap(), settings);
         let text = "[vm]\nmode = 'pv'\ntransport = 'mmio'\npacked = true\nrng = false\nballoon = true\n\
-                    vsock = '3,/run/a.vsock'\n[[disk]]\nfile = 'a.qcow2'\nformat = 'qcow2'\nbus = 'virtio'\n\
+                    vsock = '3,/run/a.vsock'\nconsole = 'file:hvc'\n[[disk]]\nfile = 'a.qcow2'\nformat = 'qcow2'\nbus = 'virtio'\n\
                     cache = 'none'\nqueues = 4\nqueue-size = 512\nserial = 'A-1'\nbps = 1048576\niops = 500\n\
                     [[net]]\nlink = 'user,forward=tcp:8080:80'\n[[net]]\nlink = 'tap=tap0,queues=2'\n";
         let settings = parse(text).unwrap();
@@ -344,6 +348,7 @@ mod tests {
             ("[vm]\nmemory = '12X'", "is no size"),
             ("[vm]\nmemory = '1G,hugepages=3M'", "2M and 1G"),
             ("[vm]\nserial = 'pty'", "not in this version"),
+            ("[vm]\nconsole = 'pty'", "not in this version"),
             ("[vm]\nsandbox = 'strict'", "not in this version"),
             ("[vm]\ntransport = 'isa'", "is no transport: pci or mmio"),
             ("[vm]\nvsock = '2,/run/a'", "the guest's number is 3 to"),

@@ -40,6 +40,12 @@ pub trait VirtioDevice: Send {
     /// The feature bits of its type that it offers. The transport adds those of chapter 6.
     fn features(&self) -> u64;
 
+    /// Whether it gives the buffers of a queue back in the order in which it got them, so that VIRTIO_F_IN_ORDER is
+    /// offered for it. Of any other, what it finishes early would wait in its queue.
+    fn in_order(&self) -> bool {
+        false
+    }
+
     /// The largest size of each of its queues: a power of two, 32768 at most.
     fn queue_sizes(&self) -> &[u16];
 

@@ -357,6 +357,12 @@ impl Machine {
         self.fitted.balloon.as_ref()
     }
 
+    /// All of its consoles: first the serial port, then those of virtio, in the order in which they were plugged in.
+    #[must_use]
+    pub fn consoles(&self) -> &[Arc<dyn CharInput>] {
+        &self.fitted.consoles
+    }
+
     /// The first serial console.
     #[must_use]
     pub fn console(&self) -> Option<Arc<dyn CharInput>> {

@@ -284,6 +284,10 @@ impl VirtioDevice for Balloon {
         self.offered.into_bits()
     }
 
+    fn in_order(&self) -> bool {
+        true
+    }
+
     fn queue_sizes(&self) -> &[u16] {
         &QUEUE_SIZES
     }

@@ -32,6 +32,9 @@
 //! storage has done by then is given back in the same turn, with one interrupt a queue. When the storage is busy, the
 //! rest waits in the queue for the next completion.
 //!
+//! VIRTIO_F_IN_ORDER is not offered: the storage ends requests in an order of its own, and a slow one would hold up all
+//! that were made available behind it.
+//!
 //! To stop, pause or reset waits until the storage has ended what it has ([`Storage::drain`]): a disk that hangs holds
 //! up who resets it, for its requests may still write to guest RAM. What a storage never tells of is given back as IOERR.
 //!

@@ -372,6 +372,10 @@ impl VirtioDevice for Console {
         self.offered.into_bits()
     }
 
+    fn in_order(&self) -> bool {
+        true
+    }
+
     fn queue_sizes(&self) -> &[u16] {
         &self.queue_sizes
     }

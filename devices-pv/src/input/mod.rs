@@ -181,6 +181,10 @@ impl VirtioDevice for Input {
         0
     }
 
+    fn in_order(&self) -> bool {
+        true
+    }
+
     fn queue_sizes(&self) -> &[u16] {
         &[SIZE; 2]
     }

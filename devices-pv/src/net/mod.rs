@@ -24,6 +24,9 @@
 //! arrive", and a device may silently be promiscuous). What stands behind a cable, a bridge or passt, sends a guest what
 //! is meant for it, so a look at each frame would cost more than it spares.
 //!
+//! A legacy driver, without VERSION_1, writes the address into the configuration (5.1.4.3), and knows a header of 10 bytes
+//! unless it negotiates MRG_RXBUF (5.1.6.1): the cables are told, and one that cannot have it loses frames.
+//!
 //! Each cable is served even when the driver uses fewer pairs, for the host's side of it spreads frames over all: cable
 //! k leads to receive queue k modulo the pairs in use, and transmit queue k to cable k.
 //!
@@ -45,12 +48,12 @@ mod transmit;
 #[cfg(test)]
 mod tests;
 
-use trivisor_buses::{Packets, RestoreError, SavedState};
-use trivisor_virtio_device::{Chain, DeviceType, Io, VirtioDevice, read_config_bytes};
+use trivisor_buses::{AccessError, Packets, RestoreError, SavedState};
+use trivisor_virtio_device::{Chain, DeviceType, Feature, Io, VirtioDevice, read_config_bytes};
 
 pub use self::config::{MAX_PAIRS, NetError, NetOptions};
 use self::receive::{Pause, Receiver, Shape};
-use self::regs::{ETHERNET, Features, LONGEST_FRAME};
+use self::regs::{ETHERNET, Features, HEADER_LEN, LEGACY_HEADER_LEN, LONGEST_FRAME};
 pub use self::state::NetStateV1;
 use self::transmit::Transmitter;
 
@@ -74,6 +77,8 @@ pub struct NetCounters {
     pub receive_errors: u64,
     /// Offloads that the cable did not take back or give.
     pub offload_errors: u64,
+    /// Turns without frames, as the cable cannot have the driver's header.
+    pub header_errors: u64,
 }
 
 /// A network card with a cable a pair of queues.
@@ -89,6 +94,8 @@ pub struct Net {
     state: NetStateV1,
     /// Of all cables.
     cables_up: bool,
+    /// Bytes of the header that the cables have been told of.
+    header: u8,
     // Work, none of it across a pause.
     receivers: Vec<Receiver>,
     transmitters: Vec<Transmitter>,
@@ -128,6 +135,7 @@ impl Net {
             cables,
             state: NetStateV1::new(options.mac),
             cables_up: true,
+            header: HEADER_LEN,
             chain: Chain::default(),
             counters: NetCounters::default(),
             options,
@@ -153,6 +161,28 @@ impl Net {
         u16::try_from(2 * pairs).unwrap_or(u16::MAX)
     }
 
+    /// Has the cables use the driver's header; false when they cannot.
+    fn fit_header(&mut self, features: u64) -> bool {
+        let merges = Features::from_bits(features).mrg_rxbuf();
+        let wanted = if merges || Feature::Version1.is_in(features) {
+            HEADER_LEN
+        } else {
+            LEGACY_HEADER_LEN
+        };
+        if self.header == wanted {
+            return true;
+        }
+        if self.has_header {
+            let mut cables = self.cables.iter_mut();
+            if cables.any(|cable| cable.set_header(wanted).is_err()) {
+                self.counters.header_errors += 1;
+                return false;
+            }
+        }
+        self.header = wanted;
+        true
+    }
+
     fn shape(&self, features: Features) -> Shape {
         let takes = config::guest_offloads(Features::from_bits(self.state.guest_offloads));
         let uncut = takes.tso4 || takes.tso6 || takes.uso;
@@ -161,23 +191,25 @@ impl Net {
         Shape {
             merge: features.mrg_rxbuf(),
             has_header: self.has_header,
+            header: self.header,
             longest: if uncut { LONGEST_FRAME } else { longest_whole },
             longest_whole,
         }
     }
 
     fn transmit(&mut self, index: usize, io: &mut Io<'_>) {
-        let up = self.link_is_up();
+        let up = self.link_is_up() && self.fit_header(io.features());
         let cable = self.cables.get_mut(index).filter(|_| up);
         if let Some(transmitter) = self.transmitters.get_mut(index) {
-            transmitter.transmit(cable, io, &mut self.counters);
+            transmitter.transmit(cable, self.header, io, &mut self.counters);
         }
     }
 
     /// Receives up to `most` frames from each cable that leads to receive queue `to`; true when there may be more.
     fn receive(&mut self, to: usize, most: u32, io: &mut Io<'_>) -> bool {
+        let up = self.link_is_up() && self.fit_header(io.features());
         let shape = self.shape(Features::from_bits(io.features()));
-        let (up, used) = (self.link_is_up(), self.used());
+        let used = self.used();
         let Some(receiver) = self.receivers.get_mut(to).filter(|_| up) else {
             return false;
         };
@@ -209,6 +241,10 @@ impl VirtioDevice for Net {
         self.offered.into_bits()
     }
 
+    fn in_order(&self) -> bool {
+        true
+    }
+
     fn queue_sizes(&self) -> &[u16] {
         &self.queue_sizes
     }
@@ -217,6 +253,22 @@ impl VirtioDevice for Net {
         let pairs = u16::try_from(self.cables.len()).unwrap_or(u16::MAX);
         let space = self.options.space(self.state.mac, self.status(), pairs);
         read_config_bytes(&space, offset, data);
+    }
+
+    fn write_config(
+        &mut self,
+        offset: usize,
+        data: &[u8],
+        io: &mut Io<'_>,
+    ) -> Result<(), AccessError> {
+        // Since version 1 there is a command for it.
+        if Feature::Version1.is_in(io.features()) {
+            return Err(AccessError::ReadOnly);
+        }
+        let part = self.state.mac.get_mut(offset..);
+        let part = part.and_then(|rest| rest.get_mut(..data.len()));
+        part.ok_or(AccessError::ReadOnly)?.copy_from_slice(data);
+        Ok(())
     }
 
     fn activate(&mut self, io: &mut Io<'_>) {

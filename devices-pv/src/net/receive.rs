@@ -23,6 +23,8 @@ pub(super) struct Shape {
     pub(super) merge: bool,
     /// The cable puts a virtio-net header in front.
     pub(super) has_header: bool,
+    /// Bytes of that header, or of the one that the driver gets.
+    pub(super) header: u8,
     /// Bytes of the longest frame that the guest takes, without a header.
     pub(super) longest: u64,
     /// Bytes of the longest frame of which nobody will cut segments.
@@ -31,8 +33,12 @@ pub(super) struct Shape {
 
 impl Shape {
     /// Bytes of the longest frame with its header.
-    const fn most(&self) -> u64 {
-        HEADER_LEN + self.longest
+    fn most(&self) -> u64 {
+        self.header_len() + self.longest
+    }
+
+    fn header_len(&self) -> u64 {
+        self.header.into()
     }
 }
 
@@ -116,7 +122,7 @@ impl Receiver {
                     let len = if shape.has_header {
                         len as u64
                     } else {
-                        HEADER_LEN + len as u64
+                        shape.header_len() + len as u64
                     };
                     self.deliver(len, total, shape, io, counters);
                 }
@@ -170,7 +176,7 @@ impl Receiver {
     fn collect(&mut self, shape: Shape, io: &mut Io<'_>) -> bool {
         loop {
             while !self.has_enough(shape) {
-                if !self.pop(io) {
+                if !self.pop(shape, io) {
                     break;
                 }
             }
@@ -204,15 +210,15 @@ impl Receiver {
         !self.held.is_empty() && (!shape.merge || with_driver <= self.half)
     }
 
-    fn pop(&mut self, io: &mut Io<'_>) -> bool {
+    fn pop(&mut self, shape: Shape, io: &mut Io<'_>) -> bool {
         let mut chain = self.spare.pop().unwrap_or_default();
         if !io.pop(self.queue, &mut chain) {
             self.spare.push(chain);
             return false;
         }
         let len = chain.writable_len();
-        if len < HEADER_LEN {
-            let (id, wanted) = (chain.id(), HEADER_LEN);
+        if len < shape.header_len() {
+            let (id, wanted) = (chain.id(), shape.header_len());
             io.fail(self.queue, QueueError::Short { id, len, wanted });
             self.spare.push(chain);
             return false;
@@ -230,7 +236,11 @@ impl Receiver {
             return total;
         }
         self.into.clear();
-        let mut skip = if shape.has_header { 0 } else { HEADER_LEN };
+        let mut skip = if shape.has_header {
+            0
+        } else {
+            shape.header_len()
+        };
         let mut room = shape.most() + 1;
         for segment in self.held.iter().flat_map(Chain::writable) {
             if room == 0 {
@@ -267,8 +277,8 @@ impl Receiver {
             Some(first) => first.writable_len().min(shape.most()),
             None => 0,
         };
-        let is_long = len > HEADER_LEN + shape.longest_whole;
-        if len <= HEADER_LEN || len > room || is_long && !self.is_segmented(shape, io) {
+        let is_long = len > shape.header_len() + shape.longest_whole;
+        if len <= shape.header_len() || len > room || is_long && !self.is_segmented(shape, io) {
             counters.receive_dropped += 1;
             return;
         }
@@ -325,10 +335,14 @@ impl Receiver {
             return Ok(());
         };
         let [low, high] = buffers.to_le_bytes();
-        if shape.has_header {
-            first.write(io.ram(), NUM_BUFFERS, &[low, high])
-        } else {
-            first.write(io.ram(), 0, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, low, high])
+        let header = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, low, high];
+        match (shape.has_header, shape.header) {
+            (true, HEADER_LEN) => first.write(io.ram(), NUM_BUFFERS, &[low, high]),
+            (true, _) => Ok(()),
+            (false, len) => {
+                let header = header.split_at(header.len().min(len.into())).0;
+                first.write(io.ram(), 0, header)
+            }
         }
     }
 

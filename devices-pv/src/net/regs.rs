@@ -73,7 +73,9 @@ pub struct Status {
 }
 
 /// Bytes of `virtio_net_hdr` (5.1.6), as all drivers have it that do not negotiate hashes or tunnels.
-pub const HEADER_LEN: u64 = 12;
+pub const HEADER_LEN: u8 = 12;
+/// The same of a legacy driver without VIRTIO_NET_F_MRG_RXBUF (5.1.6.1): it ends before `num_buffers`.
+pub const LEGACY_HEADER_LEN: u8 = 10;
 /// Where `gso_type` stands in it.
 pub const GSO_TYPE: u32 = 1;
 /// Where `num_buffers` stands in it.

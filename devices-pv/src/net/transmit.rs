@@ -6,7 +6,6 @@ use trivisor_buses::{Packets, Segment};
 use trivisor_virtio_device::{Chain, Io};
 
 use super::NetCounters;
-use super::regs::HEADER_LEN;
 
 /// A transmit queue.
 #[derive(Debug)]
@@ -39,12 +38,13 @@ impl Transmitter {
         }
     }
 
-    /// Sends what there is, until the cable is full. Without a cable the frames are lost.
+    /// Sends what there is, until the cable is full: frames behind `header` bytes. Without a cable they are lost.
     ///
     /// No buffer goes back before the end, so there are no more of them than the queue has, and one turn always does.
     pub(super) fn transmit(
         &mut self,
         mut cable: Option<&mut Box<dyn Packets>>,
+        header: u8,
         io: &mut Io<'_>,
         counters: &mut NetCounters,
     ) {
@@ -58,7 +58,7 @@ impl Transmitter {
             io.want_notifications(self.queue, false);
             while left > 0 && !self.blocked && io.pop(self.queue, &mut self.chain) {
                 left -= 1;
-                match self.send(cable.as_deref_mut().map(Box::as_mut), counters) {
+                match self.send(cable.as_deref_mut().map(Box::as_mut), header, counters) {
                     Sent::Gone => io.push(self.queue, self.chain.id(), 0),
                     Sent::Full => {
                         io.unpop(self.queue, &self.chain);
@@ -78,10 +78,11 @@ impl Transmitter {
     fn send(
         &mut self,
         cable: Option<&mut (dyn Packets + 'static)>,
+        header: u8,
         counters: &mut NetCounters,
     ) -> Sent {
-        let len = self.chain.readable_len();
-        let Some(cable) = cable.filter(|_| len > HEADER_LEN) else {
+        let (len, header) = (self.chain.readable_len(), u64::from(header));
+        let Some(cable) = cable.filter(|_| len > header) else {
             counters.send_dropped += 1;
             return Sent::Gone;
         };
@@ -91,7 +92,7 @@ impl Transmitter {
             self.frame.clear();
             let cut = self
                 .chain
-                .readable_range(HEADER_LEN, len - HEADER_LEN, &mut self.frame);
+                .readable_range(header, len - header, &mut self.frame);
             if cut.is_err() {
                 // An address beyond the end of the address space.
                 counters.send_dropped += 1;

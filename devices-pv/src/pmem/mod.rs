@@ -14,10 +14,11 @@
 //!
 //! A buffer without room for request and response cannot be answered: the device then needs a reset.
 //!
-//! **A flush waits for the host's disk**, on the thread that rings: a vCPU's. A guest that asks for durability waits for
-//! it on any machine, and to answer before would be a lie; nothing else of the VM may wait for a disk there. It holds up
-//! the vCPU that flushes, and others that ring this device. So who wires a doorbell for its queue must not
-//! serve that on a thread which others need. Flushes that are made available together are one.
+//! A flush is the host's of the whole file, begun when none is under way: those that are made available meanwhile are
+//! answered together by the next one, for the one under way may have passed what was written before them. No vCPU waits
+//! for it but in a reset and a pause.
+//!
+//! VIRTIO_F_IN_ORDER is not offered: what is no flush is answered at once.
 //!
 //! After a failed flush the pages may count as clean on the host: a later one that succeeds does not bring back what was
 //! lost ([`PmemCounters::failed`]).
@@ -33,10 +34,11 @@ mod state;
 mod tests;
 
 use std::io;
-use std::sync::Arc;
 
-use trivisor_buses::{RestoreError, SavedState};
-use trivisor_memory::{FileMapping, GuestRam};
+use trivisor_buses::{
+    Completion, RestoreError, SavedState, Storage, StorageBusy, StorageOp, StorageRequest,
+};
+use trivisor_memory::GuestRam;
 use trivisor_virtio_device::{Chain, DeviceType, Io, QueueError, VirtioDevice, read_config_bytes};
 
 use self::regs::{Config, RequestType, Ret};
@@ -64,9 +66,15 @@ pub struct Pmem {
     // Configuration.
     config: Config,
     // Wiring.
-    flush: Box<dyn Fn() -> io::Result<()> + Send>,
-    // Work, none of it across a turn.
-    chains: Vec<Chain>,
+    storage: Box<dyn Storage>,
+    // Work, none of it across a pause.
+    /// Flushes that the host's next one answers.
+    waiting: Vec<Chain>,
+    /// Those that the one under way answers.
+    flushing: Vec<Chain>,
+    /// The number of the latest.
+    latest: u64,
+    spare: Vec<Chain>,
     counters: PmemCounters,
 }
 
@@ -74,26 +82,25 @@ impl std::fmt::Debug for Pmem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pmem")
             .field("config", &self.config)
+            .field("flushing", &self.flushing.len())
+            .field("waiting", &self.waiting.len())
             .field("counters", &self.counters)
             .finish_non_exhaustive()
     }
 }
 
 impl Pmem {
-    /// `mapping`, which the guest sees from the guest-physical address `start` on.
+    /// Memory that the guest sees at `config`. A flush of `storage`, of which nothing else is used, stores all that was
+    /// written there.
     #[must_use]
-    pub fn new(start: u64, mapping: Arc<FileMapping>) -> Self {
-        let size = mapping.size();
-        Self::with_flush(Config { start, size }, move || mapping.flush())
-    }
-
-    /// Memory of another kind: `flush` returns when all that was written is stable.
-    #[must_use]
-    pub fn with_flush(config: Config, flush: impl Fn() -> io::Result<()> + Send + 'static) -> Self {
+    pub fn new(config: Config, storage: Box<dyn Storage>) -> Self {
         Self {
             config,
-            flush: Box::new(flush),
-            chains: vec![Chain::default(); QUEUE_SIZE.into()],
+            storage,
+            waiting: Vec::new(),
+            flushing: Vec::new(),
+            latest: 0,
+            spare: Vec::new(),
             counters: PmemCounters::default(),
         }
     }
@@ -104,47 +111,83 @@ impl Pmem {
         self.counters
     }
 
-    /// Answers up to a queue of requests, with one flush for all; how many.
-    fn answer_all(&mut self, io: &mut Io<'_>) -> usize {
-        let mut chains = std::mem::take(&mut self.chains);
-        let came = chains
-            .iter_mut()
-            .map_while(|chain| io.pop(QUEUE, chain).then_some(()));
-        let came = came.count();
-        let mut flushed = None;
-        for chain in chains.iter().take(came) {
-            match self.answer(chain, &mut flushed, io.ram()) {
-                Ok(written) => io.push(QUEUE, chain.id(), written),
-                Err(error) => io.fail(QUEUE, error),
+    /// Takes up to a queue of requests; how many.
+    fn take(&mut self, io: &mut Io<'_>) -> usize {
+        for taken in 0..usize::from(QUEUE_SIZE) {
+            let mut chain = self.spare.pop().unwrap_or_default();
+            if !io.pop(QUEUE, &mut chain) {
+                self.spare.push(chain);
+                return taken;
+            }
+            match kind(&chain, io.ram()) {
+                Ok(RequestType::FLUSH) => self.waiting.push(chain),
+                Ok(_) => {
+                    self.counters.refused += 1;
+                    self.answer(chain, Ret::Failure, io);
+                }
+                Err(error) => {
+                    io.fail(QUEUE, error);
+                    self.spare.push(chain);
+                }
             }
         }
-        self.chains = chains;
-        came
+        QUEUE_SIZE.into()
     }
 
-    /// Answers one request; `flushed` is the outcome of this turn's flush, once there was one.
-    fn answer(
-        &mut self,
-        chain: &Chain,
-        flushed: &mut Option<Ret>,
-        ram: &GuestRam,
-    ) -> Result<u32, QueueError> {
-        let mut kind = [0; RequestType::LEN];
-        chain.read(ram, 0, &mut kind)?;
-        let ret = match RequestType(u32::from_le_bytes(kind)) {
-            RequestType::FLUSH => *flushed.get_or_insert_with(|| self.flush()),
-            _ => {
-                self.counters.refused += 1;
-                Ret::Failure
-            }
-        };
+    fn answer(&mut self, chain: Chain, ret: Ret, io: &mut Io<'_>) {
         let ret = ret.bytes();
-        chain.write(ram, 0, &ret)?;
-        Ok(u32::try_from(ret.len()).unwrap_or(u32::MAX))
+        match chain.write(io.ram(), 0, &ret) {
+            Ok(()) => io.push(QUEUE, chain.id(), u32::try_from(ret.len()).unwrap_or(0)),
+            Err(error) => io.fail(QUEUE, error),
+        }
+        self.spare.push(chain);
     }
 
-    fn flush(&mut self) -> Ret {
-        match (self.flush)() {
+    /// Begins flushes that are due, and answers those that have ended.
+    fn turn(&mut self, io: &mut Io<'_>) {
+        loop {
+            self.begin(io);
+            if !self.fetch(io) {
+                break;
+            }
+        }
+    }
+
+    fn begin(&mut self, io: &mut Io<'_>) {
+        if self.waiting.is_empty() || !self.flushing.is_empty() {
+            return;
+        }
+        std::mem::swap(&mut self.waiting, &mut self.flushing);
+        self.latest = self.latest.wrapping_add(1);
+        let flush = StorageRequest {
+            id: self.latest,
+            op: StorageOp::Flush,
+            offset: 0,
+            len: 0,
+            segments: &[],
+        };
+        match self.storage.submit(&flush) {
+            Ok(()) => self.storage.start(),
+            // It has nothing else to do.
+            Err(StorageBusy) => self.end(Err(io::ErrorKind::ResourceBusy.into()), io),
+        }
+    }
+
+    /// Whether the flush under way has ended.
+    fn fetch(&mut self, io: &mut Io<'_>) -> bool {
+        let mut ended = false;
+        while let Some(Completion { id, result }) = self.storage.complete() {
+            if id == self.latest && !self.flushing.is_empty() {
+                self.end(result, io);
+                ended = true;
+            }
+        }
+        ended
+    }
+
+    /// Answers all that the flush under way was for.
+    fn end(&mut self, result: io::Result<()>, io: &mut Io<'_>) {
+        let ret = match result {
             Ok(()) => {
                 self.counters.done += 1;
                 Ret::Success
@@ -154,8 +197,39 @@ impl Pmem {
                 self.counters.last_failure = Some(error.kind());
                 Ret::Failure
             }
+        };
+        let mut answered = std::mem::take(&mut self.flushing);
+        for chain in answered.drain(..) {
+            self.answer(chain, ret, io);
         }
+        self.flushing = answered;
     }
+
+    /// Returns when nothing is under way.
+    fn settle(&mut self, io: &mut Io<'_>) {
+        self.turn(io);
+        while !self.flushing.is_empty() {
+            self.storage.drain();
+            if !self.fetch(io) {
+                // It was lost, and what was written with it, for all that is known.
+                self.end(Err(io::ErrorKind::Interrupted.into()), io);
+            }
+            self.turn(io);
+        }
+        io.publish(QUEUE);
+    }
+}
+
+/// What is asked for, if it can be answered.
+fn kind(chain: &Chain, ram: &GuestRam) -> Result<RequestType, QueueError> {
+    let mut kind = [0; RequestType::LEN];
+    chain.read(ram, 0, &mut kind)?;
+    let (len, wanted) = (chain.writable_len(), Ret::LEN as u64);
+    if len < wanted {
+        let id = chain.id();
+        return Err(QueueError::Short { id, len, wanted });
+    }
+    Ok(RequestType(u32::from_le_bytes(kind)))
 }
 
 impl VirtioDevice for Pmem {
@@ -182,15 +256,30 @@ impl VirtioDevice for Pmem {
         // fast other vCPUs are: whoever rang gets back to the guest.
         let mut left = usize::from(QUEUE_SIZE);
         loop {
-            left = left.saturating_sub(self.answer_all(io));
+            left = left.saturating_sub(self.take(io));
             if !io.want_notifications(QUEUE, true) || left == 0 {
                 break;
             }
         }
+        self.turn(io);
         io.publish(QUEUE);
     }
 
-    fn stop(&mut self, _queue: Option<u16>, _io: &mut Io<'_>) {}
+    fn wake(&mut self, io: &mut Io<'_>) -> bool {
+        if self.fetch(io) {
+            self.turn(io);
+            io.publish(QUEUE);
+        }
+        false
+    }
+
+    fn pause(&mut self, io: &mut Io<'_>) {
+        self.settle(io);
+    }
+
+    fn stop(&mut self, _queue: Option<u16>, io: &mut Io<'_>) {
+        self.settle(io);
+    }
 
     fn reset(&mut self) {}
 

@@ -1,8 +1,7 @@
 use std::io::ErrorKind;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use trivisor_virtio_device::testing::{Rig, Ring};
+use trivisor_buses::testing::MemoryStorage;
+use trivisor_virtio_device::testing::{Rig, Ring, test_ram};
 
 use super::*;
 use crate::golden::check_golden;
@@ -14,17 +13,27 @@ const CONFIG: Config = Config {
 const FLUSH: [u8; 4] = [0; 4];
 const FAILURE: [u8; 4] = [0xff; 4];
 
-/// A device whose flushes end as the script says, then well.
-fn scripted(ring: Ring, script: Vec<io::Result<()>>) -> Rig<Pmem> {
-    let script = Mutex::new(script.into_iter());
-    let flush = move || script.lock().unwrap().next().unwrap_or(Ok(()));
-    Rig::new(Pmem::with_flush(CONFIG, flush), ring, 0)
+fn device() -> (MemoryStorage, Pmem) {
+    let storage = MemoryStorage::new(test_ram(), 8);
+    let device = Pmem::new(CONFIG, Box::new(storage.clone()));
+    (storage, device)
+}
+
+fn rig(ring: Ring) -> (MemoryStorage, Rig<Pmem>) {
+    let (storage, device) = device();
+    (storage, Rig::new(device, ring, 0))
+}
+
+fn flushes(storage: &MemoryStorage) -> usize {
+    let seen = storage.take_seen();
+    assert!(seen.iter().all(|one| *one == (StorageOp::Flush, 0, 0)));
+    seen.len()
 }
 
 #[test]
 fn a_flush_is_answered_when_it_has_ended() {
     for ring in Ring::ALL {
-        let mut rig = scripted(ring, vec![]);
+        let (_storage, mut rig) = rig(ring);
         let reply = rig.request(QUEUE, &[&FLUSH], 4);
         assert_eq!((reply.written, reply.data), (4, vec![0; 4]));
         assert_eq!(
@@ -37,7 +46,7 @@ fn a_flush_is_answered_when_it_has_ended() {
 #[test]
 fn framing_says_nothing() {
     for ring in Ring::ALL {
-        let mut rig = scripted(ring, vec![]);
+        let (_storage, mut rig) = rig(ring);
         rig.driver(QUEUE).cut_at(1);
         assert_eq!(rig.request(QUEUE, &[&FLUSH], 4).data, [0; 4]);
         rig.driver(QUEUE).cut_at(100);
@@ -52,42 +61,102 @@ fn framing_says_nothing() {
 #[test]
 fn flushes_that_came_together_are_one() {
     for ring in Ring::ALL {
-        let flushes = Arc::new(AtomicUsize::new(0));
-        let counted = flushes.clone();
-        let flush = move || {
-            counted.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        };
-        let mut rig = Rig::new(Pmem::with_flush(CONFIG, flush), ring, 0);
+        let (storage, mut rig) = rig(ring);
         for _ in 0..20 {
             rig.driver(QUEUE).add(&[&FLUSH], &[4]);
         }
         rig.kick(QUEUE);
         let replies: Vec<_> = (0..20).map(|_| rig.poll(QUEUE).unwrap().data).collect();
         assert_eq!(replies, [[0; 4]; 20]);
-        assert_eq!(
-            (flushes.load(Ordering::Relaxed), rig.take_interrupts(QUEUE)),
-            (1, 1)
-        );
+        assert_eq!((flushes(&storage), rig.take_interrupts(QUEUE)), (1, 1));
         rig.request(QUEUE, &[&FLUSH], 4);
-        assert_eq!(flushes.load(Ordering::Relaxed), 2, "a later one is another");
+        assert_eq!(flushes(&storage), 1, "a later one is another");
     }
+}
+
+#[test]
+fn nobody_waits_for_the_host() {
+    for ring in Ring::ALL {
+        let (storage, mut rig) = rig(ring);
+        storage.hold(true);
+        rig.submit(QUEUE, &[&FLUSH], 4);
+        assert_eq!((storage.held(), rig.poll(QUEUE)), (1, None));
+        // What comes meanwhile needs another: it may have been written behind the first one's back.
+        rig.submit(QUEUE, &[&FLUSH], 4);
+        rig.submit(QUEUE, &[&FLUSH], 4);
+        // What needs none is answered at once.
+        let refused = rig.submit(QUEUE, &[&[9; 4]], 4);
+        assert_eq!(rig.poll(QUEUE).unwrap().id, refused);
+        assert_eq!((storage.held(), rig.poll(QUEUE)), (1, None));
+        assert!(storage.end(0));
+        rig.settle();
+        assert_eq!(rig.poll(QUEUE).unwrap().data, [0; 4]);
+        assert_eq!((storage.held(), rig.poll(QUEUE)), (1, None));
+        storage.fail(Some(ErrorKind::StorageFull));
+        assert!(storage.end(0));
+        rig.settle();
+        let replies = [0; 2].map(|_| rig.poll(QUEUE).unwrap().data);
+        assert_eq!(replies, [FAILURE; 2]);
+        assert_eq!((flushes(&storage), storage.held()), (2, 0));
+    }
+}
+
+#[test]
+fn a_pause_and_a_reset_wait_for_what_is_under_way() {
+    for ring in Ring::ALL {
+        for reset in [false, true] {
+            let (storage, mut rig) = rig(ring);
+            storage.hold(true);
+            rig.submit(QUEUE, &[&FLUSH], 4);
+            rig.submit(QUEUE, &[&FLUSH], 4);
+            if reset {
+                rig.reset();
+            } else {
+                rig.call(Pmem::pause);
+                assert_eq!([0; 2].map(|_| rig.poll(QUEUE).unwrap().data), [[0; 4]; 2]);
+            }
+            assert_eq!((flushes(&storage), storage.held()), (2, 0));
+            storage.hold(false);
+            assert_eq!(rig.request(QUEUE, &[&FLUSH], 4).data, [0; 4]);
+        }
+    }
+}
+
+#[test]
+fn a_flush_that_got_lost_has_failed() {
+    let (storage, mut rig) = rig(Ring::Split);
+    storage.hold(true);
+    storage.lose();
+    rig.submit(QUEUE, &[&FLUSH], 4);
+    rig.call(Pmem::pause);
+    assert_eq!(rig.poll(QUEUE).unwrap().data, FAILURE);
+    assert_eq!(rig.device().counters().failed, 1);
+}
+
+#[test]
+fn a_host_that_takes_nothing_fails_them() {
+    let (storage, mut rig) = rig(Ring::Split);
+    storage.limit(0);
+    assert_eq!(rig.request(QUEUE, &[&FLUSH], 4).data, FAILURE);
+    storage.limit(1);
+    assert_eq!(rig.request(QUEUE, &[&FLUSH], 4).data, [0; 4]);
 }
 
 #[test]
 fn a_flush_that_fails_is_told_and_stays_visible() {
     for ring in Ring::ALL {
-        let failure = Err(ErrorKind::StorageFull.into());
-        let mut rig = scripted(ring, vec![Ok(()), failure]);
-        let replies: Vec<_> = (0..3)
-            .map(|_| rig.request(QUEUE, &[&FLUSH], 4).data)
-            .collect();
+        let (storage, mut rig) = rig(ring);
+        let failure = Some(ErrorKind::StorageFull);
+        let replies = [None, failure, None].map(|failure| {
+            storage.fail(failure);
+            rig.request(QUEUE, &[&FLUSH], 4).data
+        });
         assert_eq!(replies, [[0; 4], FAILURE, [0; 4]]);
         rig.reset();
         let wanted = PmemCounters {
             done: 2,
             failed: 1,
-            last_failure: Some(ErrorKind::StorageFull),
+            last_failure: failure,
             refused: 0,
         };
         assert_eq!(rig.device().counters(), wanted, "a reset repairs no disk");
@@ -97,7 +166,7 @@ fn a_flush_that_fails_is_told_and_stays_visible() {
 #[test]
 fn other_requests_fail_and_flush_nothing() {
     for ring in Ring::ALL {
-        let mut rig = scripted(ring, vec![]);
+        let (_storage, mut rig) = rig(ring);
         for kind in [1_u32, 0x100, u32::MAX] {
             let reply = rig.request(QUEUE, &[&kind.to_le_bytes()], 4);
             assert_eq!(reply.data, FAILURE, "{kind:#x}");
@@ -111,7 +180,7 @@ fn other_requests_fail_and_flush_nothing() {
 fn a_buffer_that_cannot_be_answered_breaks_the_queue() {
     for ring in Ring::ALL {
         for (readable, writable) in [(3, 4), (4, 3), (4, 0), (0, 4)] {
-            let mut rig = scripted(ring, vec![]);
+            let (_storage, mut rig) = rig(ring);
             let request = &FLUSH[..readable];
             let parts = [request];
             let parts = if request.is_empty() {
@@ -139,7 +208,7 @@ fn a_buffer_that_cannot_be_answered_breaks_the_queue() {
 
 #[test]
 fn configuration_tells_where_the_memory_is() {
-    let mut rig = scripted(Ring::Split, vec![]);
+    let (_storage, mut rig) = rig(Ring::Split);
     assert_eq!(rig.read_config(0, 8), CONFIG.start.to_le_bytes());
     assert_eq!(rig.read_config(8, 8), CONFIG.size.to_le_bytes());
     assert_eq!(rig.read_config(11, 8), [0; 8]);
@@ -149,22 +218,8 @@ fn configuration_tells_where_the_memory_is() {
 }
 
 #[test]
-fn a_flush_reaches_the_file() {
-    let file = tempfile::tempfile().unwrap();
-    file.set_len(0x2000).unwrap();
-    let mapping = Arc::new(FileMapping::new(file.try_clone().unwrap(), false).unwrap());
-    let mut rig = Rig::new(Pmem::new(CONFIG.start, mapping.clone()), Ring::Split, 0);
-    assert_eq!(rig.read_config(8, 8), 0x2000_u64.to_le_bytes());
-    assert!(mapping.write(0x1ffe, b"ok"));
-    assert_eq!(rig.request(QUEUE, &[&FLUSH], 4).data, [0; 4]);
-    let mut found = [0; 2];
-    std::os::unix::fs::FileExt::read_exact_at(&file, &mut found, 0x1ffe).unwrap();
-    assert_eq!(&found, b"ok");
-}
-
-#[test]
 fn its_state_is_empty() {
-    let mut rig = scripted(Ring::Split, vec![]);
+    let (_storage, mut rig) = rig(Ring::Split);
     check_golden(rig.device_mut(), state::KIND, 1, "");
     let mut longer = rig.device().save();
     longer.data.push(0);

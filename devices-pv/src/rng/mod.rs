@@ -135,6 +135,10 @@ impl VirtioDevice for Rng {
         0
     }
 
+    fn in_order(&self) -> bool {
+        true
+    }
+
     fn queue_sizes(&self) -> &[u16] {
         &[QUEUE_SIZE]
     }

@@ -213,6 +213,10 @@ impl VirtioDevice for Vsock {
         features.into_bits()
     }
 
+    fn in_order(&self) -> bool {
+        true
+    }
+
     fn queue_sizes(&self) -> &[u16] {
         &self.queue_sizes
     }

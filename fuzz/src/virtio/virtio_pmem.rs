@@ -1,9 +1,8 @@
-//! A persistent memory device whose flushes fail while the host does not work.
+//! A persistent memory device, and a host that fails, and ends flushes late.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use trivisor_buses::testing::MemoryStorage;
 use trivisor_devices_pv::pmem::Pmem;
 use trivisor_devices_pv::pmem::regs::Config;
 use trivisor_memory::GuestRam;
@@ -13,34 +12,37 @@ use super::{Input, Subject, entry};
 
 entry!(File);
 
-/// Whether the host fails.
-struct File(Arc<AtomicBool>);
+struct File(MemoryStorage);
+
+impl File {
+    fn fails(&self, fails: bool) {
+        self.0.fail(fails.then_some(io::ErrorKind::Other));
+    }
+}
 
 impl Subject for File {
     type Device = Pmem;
 
-    fn make(_ram: &GuestRam, _variant: u8) -> (Self, Pmem) {
-        let fails = Arc::new(AtomicBool::new(false));
+    fn make(ram: &GuestRam, _variant: u8) -> (Self, Pmem) {
+        let storage = MemoryStorage::new(ram.clone(), 8);
         let (start, size) = (1 << 32, 2 << 20);
-        let host = fails.clone();
-        let pmem = Pmem::with_flush(Config { start, size }, move || {
-            let failed = host.load(Ordering::Relaxed);
-            if failed {
-                Err(io::ErrorKind::Other.into())
-            } else {
-                Ok(())
-            }
-        });
-        (Self(fails), pmem)
+        let pmem = Pmem::new(Config { start, size }, Box::new(storage.clone()));
+        (Self(storage), pmem)
     }
 
-    fn host(&mut self, _rig: &mut Rig<Pmem>, input: &mut Input<'_>) {
-        self.0.store(input.byte() & 1 != 0, Ordering::Relaxed);
+    fn host(&mut self, rig: &mut Rig<Pmem>, input: &mut Input<'_>) {
+        let what = input.byte();
+        self.fails(what & 1 != 0);
+        self.0.hold(what & 2 != 0);
+        if what & 4 != 0 && self.0.end(0) {
+            rig.settle();
+        }
     }
 
     fn serves(&mut self, rig: &mut Rig<Pmem>) {
+        self.0.hold(false);
         for (fails, ret) in [(false, [0; 4]), (true, [0xff; 4])] {
-            self.0.store(fails, Ordering::Relaxed);
+            self.fails(fails);
             assert_eq!(rig.request(0, &[&[0; 4]], 4).data, ret);
         }
     }

@@ -211,10 +211,18 @@ fn described_in(aml: &[u8]) -> Vec<Device> {
 /// # Errors
 /// When there are not as many.
 pub fn device(kind: DeviceType, words: &mut Words<'_>) -> Result<Device, Failure> {
+    device_of(kind as u64, words)
+}
+
+/// The same by the specification's number of the kind.
+///
+/// # Errors
+/// As [`device`].
+pub fn device_of(kind: u64, words: &mut Words<'_>) -> Result<Device, Failure> {
     let index = words.number()?;
     devices()
         .into_iter()
-        .filter(|device| device.kind == kind as u64)
+        .filter(|device| device.kind == kind)
         .nth(index)
         .ok_or(Failure::Absent("device"))
 }

@@ -21,11 +21,18 @@ pub(super) const DEVICE: &[(u32, &str)] = &[
     (request(WRITE, 0x6a, 8), "KVM_SET_GSI_ROUTING"),
 ];
 
-/// On a tap, by any thread that runs virtio devices: the guest says which offloads it takes (linux/if_tun.h).
-pub(super) const VIRTIO: &[(u32, &str)] = &[(
-    (WRITE << 30) | (4 << 16) | (0x54 << 8) | 0xd0,
-    "TUNSETOFFLOAD",
-)];
+/// On a tap, by any thread that runs virtio devices: the guest says which offloads it takes, and which header it knows
+/// (linux/if_tun.h).
+pub(super) const VIRTIO: &[(u32, &str)] = &[
+    (
+        (WRITE << 30) | (4 << 16) | (0x54 << 8) | 0xd0,
+        "TUNSETOFFLOAD",
+    ),
+    (
+        (WRITE << 30) | (4 << 16) | (0x54 << 8) | 0xd8,
+        "TUNSETVNETHDRSZ",
+    ),
+];
 
 /// On a vCPU's descriptor, by its own thread. KVM_RUN comes first, for it is made most often.
 pub(super) const VCPU: &[(u32, &str)] = &[

@@ -20,6 +20,7 @@ const REQUESTS: &[(u32, &str)] = &[
     (0x4020_aea5, "KVM_SIGNAL_MSI"),
     (0x4008_ae6a, "KVM_SET_GSI_ROUTING"),
     (0x4004_54d0, "TUNSETOFFLOAD"),
+    (0x4004_54d8, "TUNSETVNETHDRSZ"),
 ];
 
 #[test]

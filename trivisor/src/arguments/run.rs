@@ -69,7 +69,10 @@ pub(crate) struct RunArguments {
     /// Virtio devices offer packed queues
     #[arg(long)]
     packed: bool,
-    /// Where the first serial port leads: stdio, file:PATH, none [default: stdio]
+    /// A virtio console, and where it leads: stdio, file:PATH, none; with stdio it is Linux' console [default: none]
+    #[arg(long, value_name = "WHERE")]
+    console: Option<SerialSetting>,
+    /// Where the first serial port leads: stdio, file:PATH, none [default: stdio, unless the console is that]
     #[arg(long, value_name = "WHERE")]
     serial: Option<SerialSetting>,
     /// Write counters to this file when the VM ends, as a line of JSON
@@ -129,7 +132,8 @@ impl RunArguments {
         set_option(&mut vm.name, self.name);
         set(&mut vm.cpus, self.cpus);
         set(&mut vm.memory, self.memory);
-        set(&mut vm.serial, self.serial);
+        set_option(&mut vm.serial, self.serial);
+        set_option(&mut vm.console, self.console);
         set(&mut vm.sandbox, self.sandbox);
         set_option(&mut vm.metrics, self.metrics);
         set_option(&mut vm.timeout, self.timeout);

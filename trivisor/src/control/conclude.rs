@@ -9,7 +9,6 @@ use crate::control::ending::{GRACE, LAST_WORDS};
 use crate::control::vm::{Over, Vm};
 use crate::control::{Control, spawn};
 use crate::failure::{CRASHED, Failure};
-use crate::plan::Sink;
 use crate::protocol::{Counters, End, cpu_time};
 
 /// What `--metrics` writes.
@@ -71,7 +70,7 @@ impl Control {
             End::Crashed { report, last_lines } => {
                 let mut what = format!("the guest crashed\n{report}");
                 // On a terminal the user has just seen them.
-                let seen = matches!(self.plan.sink, Sink::Stdio) && io::stdout().is_terminal();
+                let seen = self.plan.has_stdio() && io::stdout().is_terminal();
                 if !last_lines.is_empty() && !seen {
                     what += &format!("\nits last lines:\n{last_lines}");
                 }

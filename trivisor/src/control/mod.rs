@@ -33,7 +33,7 @@ use crate::control::requests::{Asker, Requests, Unasked};
 use crate::control::signals::{Caught, Signals};
 use crate::control::vm::{Over, Vm, Wires};
 use crate::failure::{Failure, HOST, TIMEOUT};
-use crate::plan::{Plan, Sink};
+use crate::plan::Plan;
 use crate::protocol::Report;
 
 /// Runs a VM until its end; the exit status.
@@ -110,17 +110,14 @@ impl Control {
     ) -> Result<Self, Failure> {
         // Before the terminal changes: a signal in between would leave it so.
         let signals = Signals::catch().map_err(Failure::refused("handlers of signals"))?;
-        let terminal = match plan.sink {
-            Sink::Stdio => RawTerminal::enter(rustix::stdio::stdin())
-                .map_err(Failure::refused("the terminal"))?,
-            _ => None,
+        let terminal = if plan.has_stdio() {
+            RawTerminal::enter(rustix::stdio::stdin()).map_err(Failure::refused("the terminal"))?
+        } else {
+            None
         };
-        let keyboard = match plan.sink {
-            Sink::Stdio => wires
-                .input
-                .map(|input| Keyboard::new(input, terminal.is_some())),
-            _ => None,
-        };
+        let keyboard = wires
+            .input
+            .map(|input| Keyboard::new(input, terminal.is_some()));
         Ok(Self {
             started,
             signals,

@@ -12,7 +12,7 @@ use trivisor_sandbox::process::{self, Child, ExitStatus};
 use crate::failure::{Failure, HOST};
 use crate::plan::Plan;
 use crate::protocol::Channel;
-use crate::vm_process::{self, ConsolePipes, explain};
+use crate::vm_process::{self, Pipes, explain};
 
 /// Exit status of a VM process that touched a page of an image that is not there any more.
 const BUS_ERROR: u8 = 77;
@@ -32,7 +32,7 @@ impl Runner {
     pub(crate) fn start(
         plan: &Arc<Plan>,
         channel: Channel,
-        pipes: Option<ConsolePipes>,
+        pipes: Pipes,
     ) -> io::Result<(Self, Option<Life>)> {
         if plan.jailed {
             let child = || vm_process::enter_process(plan, &channel, pipes, BUS_ERROR);

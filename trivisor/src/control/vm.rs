@@ -1,5 +1,6 @@
 //! The VM process as the control process sees it.
 
+use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,9 +11,9 @@ use crate::control::calls::Info;
 use crate::control::output::Ends;
 use crate::control::runner::{Life, Runner};
 use crate::failure::Failure;
-use crate::plan::Plan;
+use crate::plan::{Plan, Sink};
 use crate::protocol::{Channel, Counters, End};
-use crate::vm_process::ConsolePipes;
+use crate::vm_process::{ConsolePipes, Pipes};
 
 /// How a run came to its end.
 #[derive(Debug)]
@@ -27,7 +28,25 @@ pub(crate) enum Over {
     Nonsense,
 }
 
-/// The control process's ends of the console's pipes.
+/// The pipes of a console; what is of standard input and output goes to `wires`.
+fn connect(sink: &Sink, wires: &mut Wires) -> io::Result<Option<ConsolePipes>> {
+    let Some(ends) = Ends::new(sink)? else {
+        return Ok(None);
+    };
+    let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
+    let (input, ours) = rustix::pipe::pipe_with(flags)?;
+    // Nothing comes in by others: they read the end of it.
+    if matches!(sink, Sink::Stdio) {
+        wires.input = Some(ours);
+        wires.relay = ends.relay;
+    }
+    Ok(Some(ConsolePipes {
+        input,
+        output: ends.guest,
+    }))
+}
+
+/// The control process's ends of the pipes of the console that has standard input and output.
 #[derive(Debug)]
 pub(crate) struct Wires {
     /// Bytes for the guest.
@@ -56,24 +75,15 @@ impl Vm {
     pub(crate) fn start(plan: &Arc<Plan>) -> Result<(Self, Wires, Option<Life>), Failure> {
         let refused = || Failure::refused("a VM process");
         let (channel, theirs) = Channel::pair().map_err(refused())?;
-        let mut pipes = None;
         let mut wires = Wires {
             input: None,
             relay: None,
         };
-        if let Some(ends) = Ends::new(&plan.sink).map_err(refused())? {
-            let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
-            let (input, ours) =
-                rustix::pipe::pipe_with(flags).map_err(|error| refused()(error.into()))?;
-            pipes = Some(ConsolePipes {
-                input,
-                output: ends.guest,
-            });
-            wires = Wires {
-                input: Some(ours),
-                relay: ends.relay,
-            };
-        }
+        let mut connect = |sink| connect(sink, &mut wires).map_err(refused());
+        let pipes = Pipes {
+            serial: connect(&plan.serial)?,
+            console: connect(&plan.console)?,
+        };
         let (runner, life) = Runner::start(plan, theirs, pipes).map_err(refused())?;
         let vm = Self {
             runner,

@@ -19,7 +19,9 @@ use self::virtio::Virtio;
 use crate::arguments::{BackingArgument, DiskArgument, DiskBus, DiskCache, DiskFormat};
 use crate::control::registry;
 use crate::failure::{Failure, chain};
-use crate::settings::{ModeSetting, SandboxSetting, SerialSetting, Settings, TransportSetting};
+use crate::settings::{
+    ModeSetting, SandboxSetting, SerialSetting, Settings, TransportSetting, VmSettings,
+};
 
 /// The most processors of a machine.
 const MAX_CPUS: u32 = trivisor_vmm_core::MAX_VCPUS as u32;
@@ -61,7 +63,10 @@ pub(crate) struct Plan {
     pub(crate) virtio: Virtio,
     pub(crate) transport: TransportSetting,
     pub(crate) packed: bool,
-    pub(crate) sink: Sink,
+    /// Where the serial port's output goes.
+    pub(crate) serial: Sink,
+    /// Where that of the virtio console goes; `None`: there is none.
+    pub(crate) console: Sink,
     pub(crate) debug_exit: Option<u16>,
     pub(crate) jailed: bool,
     pub(crate) reboot: bool,
@@ -70,10 +75,24 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether the guest finds this image behind virtio-pmem, which knows no read-only memory: an NVDIMM does.
+    pub(crate) fn is_virtio_pmem(&self, disk: &Disk) -> bool {
+        self.mode == Mode::Pv && !disk.read_only
+    }
+
+    /// Whether the guest has standard input and output.
+    pub(crate) const fn has_stdio(&self) -> bool {
+        matches!(
+            (&self.serial, &self.console),
+            (Sink::Stdio, _) | (_, Sink::Stdio)
+        )
+    }
+
     /// Checks the settings and opens what they name.
     pub(crate) fn new(mut settings: Settings) -> Result<Self, Failure> {
         let mode = resolve(&mut settings)?;
         let (vm, boot) = (settings.vm, settings.boot);
+        let own = own_cmdline(mode, &vm);
         let cpus = check_cpus(vm.cpus)?;
         RamLayout::new(vm.memory.bytes)
             .map_err(|error| Failure::usage(chain(&error), "--memory takes a size such as 256M"))?;
@@ -132,23 +151,39 @@ impl Plan {
             initrd,
             names_devices: vm.transport == TransportSetting::Mmio
                 && boot.cmdline.as_deref().is_some_and(switches_acpi_off),
-            cmdline: cmdline(mode, boot.cmdline, boot.cmdline_only),
+            cmdline: cmdline(&own, boot.cmdline, boot.cmdline_only),
             mode,
             pmem,
             virtio,
             transport: vm.transport,
             packed: vm.packed,
-            sink: match vm.serial {
-                SerialSetting::Stdio => Sink::Stdio,
-                SerialSetting::File(path) => Sink::File(create(&path)?),
-                SerialSetting::None => Sink::None,
-            },
+            serial: open_sink(vm.serial)?,
+            console: open_sink(vm.console)?,
             debug_exit: vm.debug_exit,
             jailed: vm.sandbox == SandboxSetting::Default,
             reboot: vm.reboot,
             timeout: vm.timeout.map(Duration::from_secs),
             metrics: vm.metrics.map(|path| create(&path)).transpose()?,
         })
+    }
+}
+
+/// What a console leads to.
+fn open_sink(setting: Option<SerialSetting>) -> Result<Sink, Failure> {
+    Ok(match setting {
+        Some(SerialSetting::Stdio) => Sink::Stdio,
+        Some(SerialSetting::File(path)) => Sink::File(create(&path)?),
+        Some(SerialSetting::None) | None => Sink::None,
+    })
+}
+
+/// The mode's own command line, with Linux' console where the terminal is.
+fn own_cmdline(mode: Mode, vm: &VmSettings) -> String {
+    let own = mode.cmdline();
+    if vm.console == Some(SerialSetting::Stdio) {
+        own.replace("console=ttyS0", "console=hvc0")
+    } else {
+        own.into()
     }
 }
 
@@ -165,6 +200,12 @@ fn resolve_mode(settings: &Settings) -> Result<Mode, Failure> {
         ("--vsock", vm.vsock.is_some()),
         ("--rng", vm.rng == Some(true)),
         ("--balloon", vm.balloon),
+        (
+            "--console",
+            vm.console
+                .as_ref()
+                .is_some_and(|one| *one != SerialSetting::None),
+        ),
         ("--packed", vm.packed),
         ("--transport", vm.transport != TransportSetting::Pci),
     ];
@@ -188,18 +229,33 @@ pub(crate) fn resolve(settings: &mut Settings) -> Result<Mode, Failure> {
     };
     settings.vm.mode = named;
     settings.vm.rng.get_or_insert(mode == Mode::Pv);
+    resolve_consoles(&mut settings.vm)?;
     for disk in &mut settings.disk {
         disk.bus.get_or_insert(bus);
     }
     Ok(mode)
 }
 
+/// One of both has standard input and output.
+fn resolve_consoles(vm: &mut VmSettings) -> Result<(), Failure> {
+    let stdio = SerialSetting::Stdio;
+    let taken = vm.console == Some(stdio.clone());
+    if taken && vm.serial == Some(stdio.clone()) {
+        return Err(Failure::usage(
+            "--serial and --console: both lead to standard input and output",
+            "choose another of stdio, file:PATH and none for one of them",
+        ));
+    }
+    let serial = if taken { SerialSetting::None } else { stdio };
+    vm.serial.get_or_insert(serial);
+    Ok(())
+}
+
 /// The mode's own command line with what the user adds, or what replaces it.
-fn cmdline(mode: Mode, added: Option<String>, only: Option<String>) -> String {
+fn cmdline(own: &str, added: Option<String>, only: Option<String>) -> String {
     if let Some(only) = only {
         return only;
     }
-    let own = mode.cmdline();
     let host = HostKind::of_this_host().linux_cmdline();
     let parts = [own, host, added.as_deref().unwrap_or_default()];
     let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();

@@ -52,8 +52,17 @@ fn what_was_resolved_is_not_resolved_otherwise() {
 fn each_virtio_device_is_too_much_for_mode_basic() {
     let link = "none".parse().unwrap();
     let vsock = "3,/run/a.vsock".parse().unwrap();
-    let mut cases = [(); 7].map(|()| Settings::default());
-    let [disks, net, sockets, rng, balloon, packed, transport] = &mut cases;
+    let mut cases = [(); 8].map(|()| Settings::default());
+    let [
+        disks,
+        net,
+        sockets,
+        rng,
+        balloon,
+        packed,
+        transport,
+        console,
+    ] = &mut cases;
     disks.disk = vec!["a.img,bus=virtio".parse().unwrap()];
     net.net = vec![NetSetting { link }];
     sockets.vm.vsock = Some(vsock);
@@ -61,6 +70,7 @@ fn each_virtio_device_is_too_much_for_mode_basic() {
     balloon.vm.balloon = true;
     packed.vm.packed = true;
     transport.vm.transport = TransportSetting::Mmio;
+    console.vm.console = Some(SerialSetting::Stdio);
     let flags = [
         "--disk",
         "--net",
@@ -69,6 +79,7 @@ fn each_virtio_device_is_too_much_for_mode_basic() {
         "--balloon",
         "--packed",
         "--transport",
+        "--console",
     ];
     for (mut settings, flag) in cases.into_iter().zip(flags) {
         assert_eq!(resolve(&mut settings.clone()).unwrap(), Mode::Pv, "{flag}");
@@ -93,4 +104,53 @@ fn acpi_is_off_by_a_word_to_the_kernel() {
     ] {
         assert_eq!(switches_acpi_off(words), off, "{words:?}");
     }
+}
+
+#[test]
+fn one_console_has_standard_input_and_output() {
+    let (stdio, none) = (SerialSetting::Stdio, SerialSetting::None);
+    let file = || SerialSetting::File("out.log".into());
+    for (serial, console, resolved, linux) in [
+        (None, None, Some(stdio.clone()), "console=ttyS0"),
+        (None, Some(file()), Some(stdio.clone()), "console=ttyS0"),
+        (
+            None,
+            Some(stdio.clone()),
+            Some(none.clone()),
+            "console=hvc0",
+        ),
+        (
+            Some(file()),
+            Some(stdio.clone()),
+            Some(file()),
+            "console=hvc0",
+        ),
+        (
+            Some(none.clone()),
+            None,
+            Some(none.clone()),
+            "console=ttyS0",
+        ),
+    ] {
+        let mut settings = Settings::default();
+        (settings.vm.serial, settings.vm.console) = (serial, console);
+        let mode = resolve(&mut settings).unwrap();
+        assert_eq!(settings.vm.serial, resolved);
+        assert!(own_cmdline(mode, &settings.vm).starts_with(linux));
+        // Resolved once more, as of a printed file, it stays.
+        let again = settings.clone();
+        assert_eq!(resolve(&mut settings).unwrap(), mode);
+        assert_eq!(settings, again);
+    }
+    let mut both = Settings::default();
+    (both.vm.serial, both.vm.console) = (Some(stdio.clone()), Some(stdio));
+    let failure = resolve(&mut both).unwrap_err();
+    assert!(
+        failure.what.starts_with("--serial and --console"),
+        "{failure:?}"
+    );
+    // One that leads nowhere is none.
+    let mut nowhere = Settings::default();
+    nowhere.vm.console = Some(none);
+    assert_eq!(resolve(&mut nowhere).unwrap(), Mode::Basic);
 }

@@ -125,7 +125,8 @@ pub(crate) fn truncated(plan: &Plan, index: Option<usize>) -> Failure {
 
 /// What the user calls the file behind a piece of guest memory; `None`: nobody knows which.
 fn disk_name(plan: &Plan, index: Option<usize>) -> String {
-    match index.and_then(|index| plan.pmem.get(index)) {
+    let mut nvdimms = plan.pmem.iter().filter(|disk| !plan.is_virtio_pmem(disk));
+    match index.and_then(|index| nvdimms.nth(index)) {
         Some(disk) => disk.path.display().to_string(),
         None if plan.pmem.is_empty() => "the file behind the guest's memory".into(),
         None => "a disk image".into(),

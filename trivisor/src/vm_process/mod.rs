@@ -8,12 +8,13 @@ mod tail;
 mod virtio;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::event::EventfdFlags;
-use trivisor_backends::console::{self, ConsolePump};
+use trivisor_backends::console::{self, ConsolePump, OutputWatch};
+use trivisor_buses::CharOutput;
 use trivisor_kvm::Kvm;
 use trivisor_memory::{Backing, FileMapping};
 use trivisor_sandbox::process;
@@ -36,16 +37,44 @@ pub(crate) struct ConsolePipes {
     pub(crate) output: OwnedFd,
 }
 
+/// The pipes of each console that leads somewhere.
+pub(crate) struct Pipes {
+    /// Of the serial port.
+    pub(crate) serial: Option<ConsolePipes>,
+    /// Of the virtio console.
+    pub(crate) console: Option<ConsolePipes>,
+}
+
+impl Pipes {
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let both = self.serial.iter().chain(&self.console);
+        both.flat_map(|pipes| [pipes.input.as_fd(), pipes.output.as_fd()])
+    }
+}
+
+/// What waits for the machine's console: the input, and the watch on the output.
+type Watched = Option<(OwnedFd, OutputWatch)>;
+
+/// The device's end of a console's output, which remembers the last of it.
+fn open_output(
+    pipes: Option<ConsolePipes>,
+    tail: &Tail,
+) -> Result<(Option<Box<dyn CharOutput>>, Watched), Failure> {
+    let Some(pipes) = pipes else {
+        return Ok((None, None));
+    };
+    let (output, watch) =
+        console::output(pipes.output).map_err(Failure::refused("the console's pipe"))?;
+    let tail = tail.clone();
+    let output = Box::new(Tee { output, tail });
+    Ok((Some(output), Some((pipes.input, watch))))
+}
+
 /// The whole life of a VM process; its exit status says only whether it could tell its end. A bus error ends
 /// it with `bus_error`.
-pub(crate) fn enter_process(
-    plan: &Plan,
-    channel: &Channel,
-    pipes: Option<ConsolePipes>,
-    bus_error: u8,
-) -> u8 {
+pub(crate) fn enter_process(plan: &Plan, channel: &Channel, pipes: Pipes, bus_error: u8) -> u8 {
     let prepare = || {
-        isolate(plan, channel, pipes.as_ref()).map_err(Failure::refused("a process group"))?;
+        isolate(plan, channel, &pipes).map_err(Failure::refused("a process group"))?;
         process::exit_on_bus_error(bus_error, || ())
             .map_err(Failure::refused("a handler of bus errors"))
     };
@@ -63,7 +92,7 @@ pub(crate) fn enter_process(
 }
 
 /// The same on a thread of the control process.
-pub(crate) fn enter_thread(plan: &Plan, channel: &Channel, pipes: Option<ConsolePipes>) {
+pub(crate) fn enter_thread(plan: &Plan, channel: &Channel, pipes: Pipes) {
     // Nobody is left to hear of an error.
     let _told = live(plan, channel, pipes, |process, end| {
         let process = process.and_then(VmProcess::close_disks);
@@ -86,7 +115,7 @@ pub(crate) fn enter_thread(plan: &Plan, channel: &Channel, pipes: Option<Console
 fn live<'a>(
     plan: &'a Plan,
     channel: &'a Channel,
-    pipes: Option<ConsolePipes>,
+    pipes: Pipes,
     finish: impl FnOnce(Option<VmProcess<'a>>, Report) -> io::Result<()> + Send,
 ) -> io::Result<()> {
     let mut process = match VmProcess::new(plan, channel, pipes) {
@@ -132,7 +161,7 @@ fn take<T>(slot: &Mutex<Option<T>>) -> io::Result<T> {
 
 /// Leaves the terminal's process group, so that its keys do not reach us, and everything open that is not
 /// the VM's, the control process's ends of our pipes among it.
-fn isolate(plan: &Plan, channel: &Channel, pipes: Option<&ConsolePipes>) -> io::Result<()> {
+fn isolate(plan: &Plan, channel: &Channel, pipes: &Pipes) -> io::Result<()> {
     rustix::process::setsid()?;
     let stderr = io::stderr();
     let mut keep = vec![
@@ -147,11 +176,7 @@ fn isolate(plan: &Plan, channel: &Channel, pipes: Option<&ConsolePipes>) -> io::
     if let Backing::File(file) = &plan.ram.backing {
         keep.push(file.as_fd());
     }
-    keep.extend(
-        pipes
-            .iter()
-            .flat_map(|pipes| [pipes.input.as_fd(), pipes.output.as_fd()]),
-    );
+    keep.extend(pipes.descriptors());
     process::close_all_but(&keep)
 }
 
@@ -160,7 +185,7 @@ struct VmProcess<'a> {
     channel: &'a Channel,
     machine: Machine,
     pmem: Vec<Arc<FileMapping>>,
-    console: Option<ConsolePump>,
+    consoles: Vec<ConsolePump>,
     /// Where the virtio devices' back-ends are watched.
     events: Option<EventLoop>,
     /// Those of the disks, until they are started.
@@ -172,32 +197,20 @@ struct VmProcess<'a> {
 }
 
 impl<'a> VmProcess<'a> {
-    fn new(
-        plan: &'a Plan,
-        channel: &'a Channel,
-        pipes: Option<ConsolePipes>,
-    ) -> Result<Self, Failure> {
+    fn new(plan: &'a Plan, channel: &'a Channel, pipes: Pipes) -> Result<Self, Failure> {
         let tail = Tail::default();
-        let (serial, wires) = match pipes {
-            Some(pipes) => {
-                let (output, watch) = console::output(pipes.output)
-                    .map_err(Failure::refused("the console's pipe"))?;
-                let output = Tee {
-                    output,
-                    tail: tail.clone(),
-                };
-                (Some(Box::new(output) as Box<_>), Some((pipes.input, watch)))
-            }
-            None => (None, None),
-        };
+        let (serial, serial_watch) = open_output(pipes.serial, &tail)?;
+        let (console, console_watch) = open_output(pipes.console, &tail)?;
         let pmem = map_disks(plan)?;
+        let images = plan.pmem.iter().zip(&pmem);
+        let nvdimms = images.filter(|(disk, _)| !plan.is_virtio_pmem(disk));
         let workers = Workers::default();
         let kvm = plan
             .kvm
             .try_clone()
             .map_err(Failure::refused("a descriptor"))?;
         let kvm = Kvm::from_file(kvm).map_err(|error| crate::plan::no_kvm(&error))?;
-        let devices = virtio::config(plan, &workers)?;
+        let devices = virtio::config(plan, console, &pmem, &workers)?;
         let config = MachineConfig {
             mode: plan.mode,
             cpus: plan.cpus,
@@ -216,7 +229,7 @@ impl<'a> VmProcess<'a> {
                 random_seed: random()?,
             },
             serial,
-            pmem: pmem.clone(),
+            pmem: nvdimms.map(|(_, mapping)| mapping.clone()).collect(),
             debug_exit: plan.debug_exit,
             generation_id: random()?,
             virtio: devices,
@@ -225,13 +238,16 @@ impl<'a> VmProcess<'a> {
             Machine::new(&kvm, config).map_err(|error| explain_machine(&error, plan, &kvm))?;
         let events = machine.events();
         let events = events.map_err(Failure::refused("a watch on what the devices wait for"))?;
-        let console = match (wires, machine.console()) {
-            (Some((input, watch)), Some(device)) => {
-                let pump = ConsolePump::new(input, watch, device);
-                Some(pump.map_err(Failure::refused("the console's pipe"))?)
-            }
-            _ => None,
-        };
+        // In the board's order: the serial port, then virtio's.
+        let consoles = [serial_watch, console_watch].into_iter();
+        let consoles = consoles
+            .zip(machine.consoles())
+            .filter_map(|(watched, device)| {
+                let (input, watch) = watched?;
+                Some(ConsolePump::new(input, watch, device.clone()))
+            });
+        let consoles = consoles.collect::<io::Result<_>>();
+        let consoles = consoles.map_err(Failure::refused("the console's pipe"))?;
         let ended = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)
             .map_err(|error| Failure::refused("an eventfd")(error.into()))?;
         Ok(Self {
@@ -239,7 +255,7 @@ impl<'a> VmProcess<'a> {
             channel,
             machine,
             pmem,
-            console,
+            consoles,
             events,
             workers,
             worker_threads: Vec::new(),

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use trivisor_backends::console::ConsolePump;
 use trivisor_vmm_core::{EventLoop, Outcome};
 
 use super::VmProcess;
@@ -40,11 +41,8 @@ impl VmProcess<'_> {
             if let Some(events) = &self.events {
                 fds.push(PollFd::new(events, PollFlags::IN));
             }
-            let mut timeout = None;
-            if let Some(console) = &self.console {
-                fds.extend(console.poll_fds());
-                timeout = console.timeout();
-            }
+            fds.extend(self.consoles.iter().flat_map(ConsolePump::poll_fds));
+            let mut timeout = self.consoles.iter().filter_map(ConsolePump::timeout).min();
             if self.events.as_ref().is_some_and(EventLoop::is_due) {
                 timeout = Some(Duration::ZERO);
             }
@@ -55,7 +53,7 @@ impl VmProcess<'_> {
             }
             let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
             drop(fds);
-            if let Some(console) = &mut self.console {
+            for console in &mut self.consoles {
                 console.turn()?;
             }
             if let Some(events) = &mut self.events
@@ -120,30 +118,15 @@ impl VmProcess<'_> {
         }
     }
 
-    /// Hands over the last bytes that the UART still holds, while the control process takes them.
-    fn drain_console(&mut self) {
-        let Some(console) = &mut self.console else {
-            return;
-        };
-        let second = Timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
-        };
-        while console.has_output() {
-            let mut fds: Vec<_> = console.poll_fds().collect();
-            let moved = rustix::event::poll(&mut fds, Some(&second));
-            drop(fds);
-            // A control process that takes nothing for a second has gone.
-            if !matches!(moved, Ok(1..)) || console.turn().is_err() {
-                return;
-            }
-        }
+    /// Hands over the last bytes that the consoles still hold, while somebody takes them.
+    fn drain_consoles(&mut self) {
+        self.consoles.iter_mut().for_each(drain);
     }
 
     /// The run is over: what the guest wrote is on its way, and what it stored is stored.
     fn end(&mut self) -> Report {
         let outcome = self.machine.wait();
-        self.drain_console();
+        self.drain_consoles();
         // They cost system calls, which a short run feels.
         let counters = match self.plan.metrics {
             Some(_) => self.counters(),
@@ -172,6 +155,22 @@ impl VmProcess<'_> {
             }
         }
         Report::Ended { end, counters }
+    }
+}
+
+fn drain(console: &mut ConsolePump) {
+    let second = Timespec {
+        tv_sec: 1,
+        tv_nsec: 0,
+    };
+    while console.has_output() {
+        let mut fds: Vec<_> = console.poll_fds().collect();
+        let moved = rustix::event::poll(&mut fds, Some(&second));
+        drop(fds);
+        // A control process that takes nothing for a second has gone.
+        if !matches!(moved, Ok(1..)) || console.turn().is_err() {
+            return;
+        }
     }
 }
 

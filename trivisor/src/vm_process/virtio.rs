@@ -13,21 +13,24 @@ use trivisor_backends::entropy::HostEntropy;
 use trivisor_backends::net;
 use trivisor_backends::rate_limiter::RateLimiter;
 use trivisor_backends::vsock::{Host, RemoteConnector};
-use trivisor_buses::Storage;
+use trivisor_buses::{CharOutput, Storage};
 use trivisor_devices_pv::balloon::BalloonOptions;
 use trivisor_devices_pv::block::{Block, BlockOptions};
-use trivisor_devices_pv::board::{BalloonPlug, Made, Plug, PlugWith, TransportKind};
+use trivisor_devices_pv::board::{
+    BalloonPlug, ConsolePlug, Made, Plug, PlugWith, PmemPlug, TransportKind,
+};
 use trivisor_devices_pv::map;
 use trivisor_devices_pv::net::{Net, NetOptions};
 use trivisor_devices_pv::rng::Rng;
 use trivisor_devices_pv::vsock::{Vsock, VsockOptions};
+use trivisor_memory::{FileMapping, GuestRam};
 use trivisor_vmm_core::VirtioConfig;
 
 use super::jail::Jail;
 use crate::arguments::DiskCache;
 use crate::failure::Failure;
-use crate::plan::Plan;
 use crate::plan::virtio::{Cable, Card, Image, Sockets};
+use crate::plan::{self, Plan};
 use crate::settings::TransportSetting;
 
 /// An image that makes no disk.
@@ -73,12 +76,23 @@ pub(super) fn start_workers(
 }
 
 /// All of them, in the order in which the guest finds them.
-pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<VirtioConfig, Failure> {
+pub(super) fn config(
+    plan: &Plan,
+    console: Option<Box<dyn CharOutput>>,
+    pmem: &[Arc<FileMapping>],
+    workers: &Workers,
+) -> Result<VirtioConfig, Failure> {
     let mut devices: Vec<Box<dyn Plug>> = Vec::new();
     for image in &plan.virtio.disks {
         let opened = image.image.try_clone();
         let opened = opened.map_err(Failure::refused("a disk's descriptor"))?;
         devices.push(plug_disk(image, opened, workers.clone()));
+    }
+    for (image, mapping) in plan.pmem.iter().zip(pmem) {
+        if plan.is_virtio_pmem(image) {
+            let plug = plug_pmem(image, mapping.clone(), workers.clone());
+            devices.push(plug.map_err(Failure::refused("a disk's descriptor"))?);
+        }
     }
     for card in &plan.virtio.cards {
         devices.push(plug_card(card).map_err(Failure::refused("a network card's descriptor"))?);
@@ -91,6 +105,9 @@ pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<VirtioConfig, Fai
                 sources: Vec::new(),
             })
         })));
+    }
+    if let Some(output) = console {
+        devices.push(Box::new(ConsolePlug(output)));
     }
     if let Some(sockets) = &plan.virtio.sockets {
         devices
@@ -165,6 +182,22 @@ fn plug_disk(image: &Image, opened: Opened, workers: Workers) -> Box<dyn Plug> {
         let device = Block::new(block, storage).map_err(io::Error::other)?;
         Ok(Made { device, sources })
     }))
+}
+
+/// The guest reads and writes the file's pages; what flushes them is a disk of the same file.
+fn plug_pmem(
+    image: &plan::Disk,
+    mapping: Arc<FileMapping>,
+    workers: Workers,
+) -> io::Result<Box<dyn Plug>> {
+    let (file, path) = (image.file.try_clone()?, image.path.clone());
+    let storage = move |ram: &GuestRam| {
+        let parts = Disk::raw(file, ram.clone(), &DiskOptions::default());
+        let parts = parts.map_err(|source| io::Error::other(Unfit { path, source }))?;
+        workers.add(parts.workers);
+        Ok((Box::new(parts.disk) as Box<dyn Storage>, vec![parts.event]))
+    };
+    Ok(Box::new(PmemPlug { mapping, storage }))
 }
 
 fn plug_card(card: &Card) -> io::Result<Box<dyn Plug>> {

@@ -3,12 +3,12 @@
 use trivisor_buses::AccessError;
 
 use super::PciTransport;
-use super::regs::{NO_VECTOR, common};
+use super::regs::common;
 use crate::device::VirtioDevice;
 use crate::queue::{Area, Half, Queue};
 
 /// A field's value in as many bytes as it has.
-fn give(value: u64, width: usize, data: &mut [u8]) -> Result<(), AccessError> {
+pub(super) fn give(value: u64, width: usize, data: &mut [u8]) -> Result<(), AccessError> {
     if data.len() != width {
         return Err(AccessError::Width);
     }
@@ -19,14 +19,14 @@ fn give(value: u64, width: usize, data: &mut [u8]) -> Result<(), AccessError> {
 }
 
 /// What was written to a field of 2 bytes.
-fn half_word(data: &[u8]) -> Result<u16, AccessError> {
+pub(super) fn half_word(data: &[u8]) -> Result<u16, AccessError> {
     data.try_into()
         .map(u16::from_le_bytes)
         .map_err(|_| AccessError::Width)
 }
 
 /// What was written to a field of 4 bytes.
-fn word(data: &[u8]) -> Result<u32, AccessError> {
+pub(super) fn word(data: &[u8]) -> Result<u32, AccessError> {
     data.try_into()
         .map(u32::from_le_bytes)
         .map_err(|_| AccessError::Width)
@@ -67,9 +67,8 @@ impl<D: VirtioDevice> PciTransport<D> {
             common::QUEUE_SELECT => (transport.selectors.queue.into(), 2),
             common::QUEUE_SIZE => (transport.queue().map_or(0, |queue| queue.size().into()), 2),
             common::QUEUE_MSIX_VECTOR => {
-                let vectors = &self.signals.queue_vectors;
-                let vector = vectors.get(usize::from(transport.selectors.queue));
-                (vector.copied().unwrap_or(NO_VECTOR).into(), 2)
+                let vector = self.signals.queue_vector(transport.selectors.queue);
+                (vector.into(), 2)
             }
             common::QUEUE_ENABLE => (transport.queue().is_some_and(Queue::ready).into(), 2),
             common::QUEUE_NOTIFY_OFF | common::QUEUE_NOTIF_CONFIG_DATA => {
@@ -91,14 +90,16 @@ impl<D: VirtioDevice> PciTransport<D> {
     }
 
     pub(super) fn write_common(&mut self, at: u64, data: &[u8]) -> Result<(), AccessError> {
+        // A legacy driver's device takes a reset from here, and nothing else.
+        if self.transport.is_legacy() && (at, data) != (common::DEVICE_STATUS, &[0]) {
+            return Err(AccessError::Value);
+        }
         let transport = &mut self.transport;
         match at {
             common::DEVICE_FEATURE_SELECT => transport.selectors.device_features = word(data)?,
             common::DRIVER_FEATURE_SELECT => transport.selectors.driver_features = word(data)?,
             common::DRIVER_FEATURE => transport.accept_features(word(data)?)?,
-            common::CONFIG_MSIX_VECTOR => {
-                self.signals.config_vector = self.signals.valid(half_word(data)?);
-            }
+            common::CONFIG_MSIX_VECTOR => self.signals.write_config_vector(half_word(data)?),
             common::DEVICE_STATUS => {
                 let [bits] = data else {
                     return Err(AccessError::Width);
@@ -114,10 +115,8 @@ impl<D: VirtioDevice> PciTransport<D> {
                 transport.configure_queue(|queue| queue.set_size(size))?;
             }
             common::QUEUE_MSIX_VECTOR => {
-                let vector = self.signals.valid(half_word(data)?);
-                let vectors = &mut self.signals.queue_vectors;
-                let slot = vectors.get_mut(usize::from(transport.selectors.queue));
-                *slot.ok_or(AccessError::Value)? = vector;
+                let queue = transport.selectors.queue;
+                self.signals.write_queue_vector(queue, half_word(data)?)?;
             }
             // Only a reset disables a queue (4.1.4.3.2).
             common::QUEUE_ENABLE => match half_word(data)? {

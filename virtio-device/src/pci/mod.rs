@@ -1,4 +1,4 @@
-//! Virtio over PCI, not transitional.
+//! Virtio over PCI, and its transitional form.
 //!
 //! Source: OASIS, Virtual I/O Device (VIRTIO) Version 1.3, 4.1.
 //!
@@ -31,17 +31,42 @@
 //!
 //! Interrupts: a vector for the configuration and one a queue; the pin, and ISR status, while MSI-X is off.
 //!
-//! **Not modelled**: the legacy interface of transitional devices; shared memory; the administration queue.
+//! The driver's requests are looked at while COMMAND makes the function a bus master. When that is taken from it, what is
+//! under way ends first. Linux does so to devices of a kernel that it replaces (kexec).
 //!
-//! **Relied on by**: Linux (`virtio_pci`), the `virtio-drivers` crate.
+//! A transitional device has another identifier, revision 0, and the legacy interface beside, for drivers that are older
+//! than version 1 (4.1.4.10): base address register 0, 128 ports.
+//!
+//! | offset | register | access | reset |
+//! |---|---|---|---|
+//! | 0x00 | Device Features | read | the device's, lower 32 |
+//! | 0x04 | Driver Features | read, write | 0 |
+//! | 0x08 | Queue Address, in units of 4096 bytes | read, write: enables; 0 resets | 0 |
+//! | 0x0c | Queue Size | read | the most; 0 where there is no such queue |
+//! | 0x0e | Queue Select | read, write | 0 |
+//! | 0x10 | Queue Notify | write | - |
+//! | 0x12 | Device Status | read, write; 0 resets the device | 0 |
+//! | 0x13 | ISR Status | read, which clears it | 0 |
+//! | 0x14, 0x16 | Configuration Vector, Queue Vector | read, write; only while MSI-X is enabled | none |
+//! | 0x14, or 0x18 while MSI-X is enabled | the device's configuration | any width | as the device says |
+//!
+//! Drivers of that age, Linux before 2.6.34 among them, rely on a function that is bus master without being asked: it
+//! makes itself one when DRIVER is written there, as that of QEMU does.
+//!
+//! **Not modelled**: shared memory; the administration queue.
+//!
+//! **Relied on by**: Linux (`virtio_pci`), the `virtio-drivers` crate; the legacy interface by Linux
+//! (`virtio_pci_legacy`), SeaBIOS and iPXE.
 
 mod access;
 mod common;
+mod legacy;
 pub mod regs;
 mod state;
 
 use std::sync::Arc;
 
+use thiserror::Error;
 use trivisor_buses::{AccessError, Component, MsiSink, RestoreError, SavedState, Wake};
 use trivisor_memory::GuestRam;
 use trivisor_pci::{
@@ -49,12 +74,29 @@ use trivisor_pci::{
 };
 
 use self::access::PciAccess;
-use self::regs::{BAR, BAR_SIZE, COMMON, CONFIG, ISR, IsrStatus, NO_VECTOR, NOTIFY, PART};
+use self::regs::{
+    BAR, BAR_SIZE, COMMON, CONFIG, ISR, IsrStatus, LEGACY_BAR, LEGACY_BAR_SIZE, NO_VECTOR, NOTIFY,
+    PART,
+};
 use crate::device::{DeviceType, Io, VirtioDevice};
 use crate::queue::QueueError;
-use crate::transport::{Interrupts, Offer, Transport};
+use crate::transport::{Interrupts, Offer, Silence, Transport};
 
 pub use state::PciStateV1;
+
+/// Why a device cannot be a PCI function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum PciError {
+    /// Its type is younger than the legacy interface.
+    #[error("a device of type {device:?} cannot be transitional: it has no legacy interface")]
+    NoLegacy {
+        /// The type.
+        device: DeviceType,
+    },
+    /// It has more queues than MSI-X vectors can be had for.
+    #[error("the function's configuration space cannot be made")]
+    Config(#[from] ConfigError),
+}
 
 /// A virtio device as a PCI function.
 pub struct PciTransport<D> {
@@ -98,6 +140,23 @@ impl Signals {
         }
     }
 
+    /// The vector of a queue.
+    fn queue_vector(&self, queue: u16) -> u16 {
+        let vector = self.queue_vectors.get(usize::from(queue));
+        vector.copied().unwrap_or(NO_VECTOR)
+    }
+
+    fn write_queue_vector(&mut self, queue: u16, vector: u16) -> Result<(), AccessError> {
+        let vector = self.valid(vector);
+        let slot = self.queue_vectors.get_mut(usize::from(queue));
+        *slot.ok_or(AccessError::Value)? = vector;
+        Ok(())
+    }
+
+    fn write_config_vector(&mut self, vector: u16) {
+        self.config_vector = self.valid(vector);
+    }
+
     fn reset(&mut self) {
         let _cleared = self.take_isr();
         self.config_vector = NO_VECTOR;
@@ -107,9 +166,7 @@ impl Signals {
 
 impl Interrupts for Signals {
     fn queue(&mut self, index: u16) {
-        let vector = self.queue_vectors.get(usize::from(index));
-        let vector = vector.copied().unwrap_or(NO_VECTOR);
-        self.signal(vector, IsrStatus::new().with_queue(true));
+        self.signal(self.queue_vector(index), IsrStatus::new().with_queue(true));
     }
 
     fn config(&mut self) {
@@ -155,20 +212,55 @@ impl<D: VirtioDevice> PciTransport<D> {
         ram: GuestRam,
         sink: Arc<dyn MsiSink>,
         offer: Offer,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, PciError> {
         let kind = device.device_type();
-        let transport = Transport::new(device, ram, offer);
-        let queues = transport.queues.len();
         let id = regs::DEVICE + kind as u16;
-        let mut config = ConfigSpace::new(Identity {
+        let config = ConfigSpace::new(Identity {
             vendor: regs::VENDOR,
             device: id,
             revision: regs::REVISION,
             class: class(kind),
             subsystem_vendor: regs::VENDOR,
             subsystem: id,
-        })
-        .with_interrupt_pin(InterruptPin::A);
+        });
+        Self::with_config(Transport::new(device, ram, offer), config, sink)
+    }
+
+    /// As [`new`](Self::new), with the legacy interface beside.
+    ///
+    /// # Errors
+    /// Also when its type has none.
+    pub fn transitional(
+        device: D,
+        ram: GuestRam,
+        sink: Arc<dyn MsiSink>,
+        offer: Offer,
+    ) -> Result<Self, PciError> {
+        let kind = device.device_type();
+        let id = regs::transitional(kind).ok_or(PciError::NoLegacy { device: kind })?;
+        let mut config = ConfigSpace::new(Identity {
+            vendor: regs::VENDOR,
+            device: id,
+            revision: regs::TRANSITIONAL_REVISION,
+            class: class(kind),
+            subsystem_vendor: regs::VENDOR,
+            // By this a legacy driver knows the type.
+            subsystem: kind as u16,
+        });
+        config.add_bar(LEGACY_BAR, Bar::io(LEGACY_BAR_SIZE))?;
+        let transport = Transport::new(device, ram, offer).with_legacy();
+        Self::with_config(transport, config, sink)
+    }
+
+    fn with_config(
+        mut transport: Transport<D>,
+        config: ConfigSpace,
+        sink: Arc<dyn MsiSink>,
+    ) -> Result<Self, PciError> {
+        let queues = transport.queues.len();
+        // Nothing is bus master after power-on.
+        transport.set_reaches_ram(false, &mut Silence);
+        let mut config = config.with_interrupt_pin(InterruptPin::A);
         config.add_bar(BAR, Bar::memory64(BAR_SIZE))?;
         let access = access::add_capabilities(&mut config)?;
         let layout = MsixLayout {
@@ -188,6 +280,12 @@ impl<D: VirtioDevice> PciTransport<D> {
             },
             access,
         })
+    }
+
+    /// What follows from COMMAND.
+    fn follow_command(&mut self) {
+        let master = self.endpoint().config().command().bus_master();
+        self.transport.set_reaches_ram(master, &mut self.signals);
     }
 
     /// Gives the device a turn on the host's behalf: another size of a balloon, of a terminal, of a disk. Where its
@@ -226,8 +324,10 @@ impl<D: VirtioDevice> PciFunction for PciTransport<D> {
     }
 
     fn bar_read(&mut self, bar: u8, offset: u64, data: &mut [u8]) -> Result<(), AccessError> {
-        if bar != BAR {
-            return Err(AccessError::NoRegister);
+        match bar {
+            BAR => {}
+            LEGACY_BAR => return self.read_legacy(offset, data),
+            _ => return Err(AccessError::NoRegister),
         }
         if let Some(at) = config_offset(offset) {
             self.transport.device.read_config(at, data);
@@ -245,8 +345,10 @@ impl<D: VirtioDevice> PciFunction for PciTransport<D> {
     }
 
     fn bar_write(&mut self, bar: u8, offset: u64, data: &[u8]) -> Result<(), AccessError> {
-        if bar != BAR {
-            return Err(AccessError::NoRegister);
+        match bar {
+            BAR => {}
+            LEGACY_BAR => return self.write_legacy(offset, data),
+            _ => return Err(AccessError::NoRegister),
         }
         // First what the guest writes most.
         if let Some(at) = within(offset, NOTIFY) {
@@ -285,6 +387,7 @@ impl<D: VirtioDevice> PciFunction for PciTransport<D> {
             return;
         }
         self.endpoint_mut().write_config(offset, data);
+        self.follow_command();
     }
 }
 
@@ -307,6 +410,7 @@ impl<D: VirtioDevice> Component for PciTransport<D> {
         self.transport.reset();
         self.signals.reset();
         self.signals.endpoint.reset();
+        self.follow_command();
     }
 
     fn save(&self) -> SavedState {

@@ -2,12 +2,34 @@
 
 use bitfield_struct::bitfield;
 
+use crate::device::DeviceType;
+
 /// PCI vendor of every virtio device.
 pub const VENDOR: u16 = 0x1af4;
 /// The device ID of type 0; another type is as far behind it (4.1.2).
 pub const DEVICE: u16 = 0x1040;
 /// Revision of a device that is not transitional: 1 or more (4.1.2.1).
 pub const REVISION: u8 = 1;
+
+/// The device ID of a transitional device of this type; `None`: there was none before version 1 (4.1.2.1).
+#[must_use]
+pub const fn transitional(device: DeviceType) -> Option<u16> {
+    match device {
+        DeviceType::Network => Some(0x1000),
+        DeviceType::Block => Some(0x1001),
+        DeviceType::Balloon => Some(0x1002),
+        DeviceType::Console => Some(0x1003),
+        DeviceType::Entropy => Some(0x1005),
+        DeviceType::Input | DeviceType::Socket | DeviceType::FileSystem | DeviceType::Pmem => None,
+    }
+}
+/// Revision of a transitional device (4.1.2.1).
+pub const TRANSITIONAL_REVISION: u8 = 0;
+
+/// The base address register with the legacy interface: ports.
+pub const LEGACY_BAR: u8 = 0;
+/// Its ports: the registers, and more than 100 of configuration.
+pub const LEGACY_BAR_SIZE: u32 = 0x80;
 
 /// The base address register with all of the below: 64-bit memory.
 pub const BAR: u8 = 4;
@@ -83,4 +105,24 @@ pub mod common {
     pub const QUEUE_DEVICE: u64 = 0x30;
     pub const QUEUE_NOTIF_CONFIG_DATA: u64 = 0x38;
     pub const QUEUE_RESET: u64 = 0x3a;
+}
+
+/// Offsets in the legacy interface (4.1.4.10).
+pub mod legacy {
+    #![expect(missing_docs, reason = "the specification's names")]
+
+    pub const DEVICE_FEATURES: u64 = 0x00;
+    pub const DRIVER_FEATURES: u64 = 0x04;
+    pub const QUEUE_ADDRESS: u64 = 0x08;
+    pub const QUEUE_SIZE: u64 = 0x0c;
+    pub const QUEUE_SELECT: u64 = 0x0e;
+    pub const QUEUE_NOTIFY: u64 = 0x10;
+    pub const DEVICE_STATUS: u64 = 0x12;
+    pub const ISR_STATUS: u64 = 0x13;
+    /// The device's configuration without MSI-X.
+    pub const CONFIG: u64 = 0x14;
+    pub const CONFIG_MSIX_VECTOR: u64 = 0x14;
+    pub const QUEUE_MSIX_VECTOR: u64 = 0x16;
+    /// The device's configuration with MSI-X.
+    pub const CONFIG_WITH_MSIX: u64 = 0x18;
 }

@@ -64,6 +64,8 @@ impl PciStateV1 {
         to.signals.endpoint.check(KIND, &self.endpoint)?;
         self.transport.put_back(KIND, &mut to.transport)?;
         to.signals.endpoint.restore(KIND, &self.endpoint)?;
+        let master = to.signals.endpoint.config().command().bus_master();
+        to.transport.restore_reaches_ram(master);
         to.signals.isr = IsrStatus::from_bits(self.isr);
         to.signals.config_vector = self.config_vector;
         to.signals.queue_vectors = self.queue_vectors;

@@ -65,6 +65,19 @@ impl<D: VirtioDevice> Rig<D> {
     #[must_use]
     pub fn with_ram(ram: GuestRam, device: D, ring: Ring, features: u64) -> Self {
         let features = features | Feature::Version1.bit() | ring.feature();
+        Self::with_driver(ram, device, ring, features)
+    }
+
+    /// As [`with_ram`](Self::with_ram), with a driver at the legacy interface: without [`Feature::Version1`].
+    ///
+    /// # Panics
+    /// As `new`.
+    #[must_use]
+    pub fn legacy(ram: GuestRam, device: D, features: u64) -> Self {
+        Self::with_driver(ram, device, Ring::Split, features)
+    }
+
+    fn with_driver(ram: GuestRam, device: D, ring: Ring, features: u64) -> Self {
         let missing = features & !device.features() & !CHAPTER_6;
         assert_eq!(missing, 0, "the device does not offer these features");
         let mut rig = Self {

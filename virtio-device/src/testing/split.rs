@@ -34,7 +34,8 @@ impl SplitDriver {
             size,
             table: heap.take(16 * n, 16),
             available: heap.take(6 + 2 * n, 2),
-            used: heap.take(6 + 8 * n, 4),
+            // Of a whole queue that is where the legacy layout has it (2.7.2).
+            used: heap.take(6 + 8 * n, 4096),
             event_index: Feature::EventIndex.is_in(features),
             in_order: Feature::InOrder.is_in(features),
             free: (0..size).collect(),

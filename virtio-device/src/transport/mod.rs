@@ -3,6 +3,11 @@
 //! A transport is the chip on the bus: it owns the device and its queues, gives the device its turn and acts on the
 //! [`Outcome`](crate::device::Outcome) after it. MMIO and PCI differ in registers and interrupts alone.
 
+#[cfg_attr(
+    not(feature = "pci"),
+    expect(dead_code, reason = "PCI alone has a legacy interface here")
+)]
+mod legacy;
 mod selectors;
 mod state;
 
@@ -14,6 +19,7 @@ use bitfield_struct::bitfield;
 use trivisor_buses::AccessError;
 use trivisor_memory::GuestRam;
 
+use self::legacy::Interface;
 use crate::device::{Io, VirtioDevice};
 use crate::features::Feature;
 use crate::queue::{Queue, QueueError};
@@ -50,6 +56,17 @@ pub(crate) trait Interrupts {
     fn config(&mut self);
 }
 
+/// Shares of work at most that a device does when it resumes.
+const RESUMING_TURNS: u32 = 64;
+
+/// Nobody waits for interrupts of a device that is being reset.
+pub(crate) struct Silence;
+
+impl Interrupts for Silence {
+    fn queue(&mut self, _index: u16) {}
+    fn config(&mut self) {}
+}
+
 /// What a transport offers of chapter 6 beside what its device does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer {
@@ -84,6 +101,12 @@ pub(crate) struct Transport<D> {
     generation: u8,
     /// Between `pause` and `start` the device gets no turn.
     paused: bool,
+    /// It may reach guest RAM. Without that it gets turns, but finds no queues.
+    reaches_ram: bool,
+    /// Its registers have the legacy interface beside.
+    has_legacy: bool,
+    /// Which interface the driver uses.
+    interface: Interface,
     /// What broke the device, for whoever looks at the machine.
     broken: Option<(u16, QueueError)>,
 }
@@ -111,13 +134,28 @@ impl<D: VirtioDevice> Transport<D> {
             selectors: SelectorsV1::default(),
             generation: 0,
             paused: false,
+            reaches_ram: true,
+            has_legacy: false,
+            interface: Interface::Modern,
             broken: None,
         }
     }
 
+    /// Gives it the legacy interface.
+    #[cfg(feature = "pci")]
+    pub(crate) const fn with_legacy(mut self) -> Self {
+        self.has_legacy = true;
+        self
+    }
+
     /// What the driver may choose from.
     pub(crate) fn features(&self) -> u64 {
-        self.device.features() | self.offer.bits()
+        let in_order = if self.device.in_order() {
+            Feature::InOrder.bit()
+        } else {
+            0
+        };
+        self.device.features() | self.offer.bits() | in_order
     }
 
     pub(crate) const fn status(&self) -> Status {
@@ -133,9 +171,14 @@ impl<D: VirtioDevice> Transport<D> {
         self.broken
     }
 
+    /// Whether the driver uses the device.
+    fn begun(&self) -> bool {
+        self.status.driver_ok() || self.interface == Interface::LegacyInUse
+    }
+
     /// Whether the device gets turns.
-    const fn works(&self) -> bool {
-        self.status.driver_ok() && !self.status.needs_reset() && !self.paused
+    fn works(&self) -> bool {
+        self.begun() && !self.status.needs_reset() && !self.paused && self.reaches_ram
     }
 
     /// 3.1.1: the driver goes on step by step; a 0 resets.
@@ -173,7 +216,12 @@ impl<D: VirtioDevice> Transport<D> {
         interrupts: &mut dyn Interrupts,
         turn: impl FnOnce(&mut D, &mut Io<'_>) -> R,
     ) -> R {
-        let mut io = Io::new(&self.ram, self.driver_features, &mut self.queues);
+        let queues = if self.reaches_ram {
+            self.queues.as_mut_slice()
+        } else {
+            &mut []
+        };
+        let mut io = Io::new(&self.ram, self.driver_features, queues);
         let result = turn(&mut self.device, &mut io);
         let outcome = io.outcome();
         let mut due = outcome.interrupts;
@@ -218,7 +266,8 @@ impl<D: VirtioDevice> Transport<D> {
         self.broken.get_or_insert(broken);
         if !self.status.needs_reset() {
             self.status.set_needs_reset(true);
-            if self.status.driver_ok() {
+            // A legacy driver would take it for a change of the configuration.
+            if self.status.driver_ok() && !self.is_legacy() {
                 interrupts.config();
             }
         }
@@ -286,40 +335,59 @@ impl<D: VirtioDevice> Transport<D> {
     }
 
     pub(crate) fn start(&mut self, interrupts: &mut dyn Interrupts) {
-        if !std::mem::take(&mut self.paused) {
-            return;
+        if std::mem::take(&mut self.paused) {
+            self.resume(interrupts);
         }
+    }
+
+    /// It may reach guest RAM from now on, or no more. Between, no request of the driver is looked at, and none is under
+    /// way: what the driver asks for is done when it may again.
+    #[cfg(feature = "pci")]
+    pub(crate) fn set_reaches_ram(&mut self, reaches: bool, interrupts: &mut dyn Interrupts) {
+        if self.reaches_ram && !reaches && self.begun() && !self.paused {
+            self.drive(interrupts, |device, io| device.pause(io));
+        }
+        let begins = reaches && !self.reaches_ram;
+        self.reaches_ram = reaches;
+        if begins {
+            self.resume(interrupts);
+        }
+    }
+
+    /// The same as part of a saved state.
+    #[cfg(feature = "pci")]
+    pub(crate) const fn restore_reaches_ram(&mut self, reaches: bool) {
+        self.reaches_ram = reaches;
+    }
+
+    /// Looks for what came while the device got no turns.
+    fn resume(&mut self, interrupts: &mut dyn Interrupts) {
         let count = u16::try_from(self.queues.len()).unwrap_or(u16::MAX);
         for index in 0..count {
             // Refused before the driver is ready, when there is nothing to look for.
             let _refused = self.notify(index, interrupts);
         }
-        self.wake(interrupts);
+        // Its sources may not change again for what it leaves behind.
+        let mut turns = 0..RESUMING_TURNS;
+        while turns.next().is_some() && self.wake(interrupts) {}
     }
 
     pub(crate) fn pause(&mut self, interrupts: &mut dyn Interrupts) {
         // One that needs a reset may have requests under way as well.
-        if self.status.driver_ok() && !self.paused {
+        if self.begun() && !self.paused && self.reaches_ram {
             self.drive(interrupts, |device, io| device.pause(io));
         }
         self.paused = true;
     }
 
     pub(crate) fn reset(&mut self) {
-        /// Nobody waits for interrupts of a device that is being reset.
-        struct Silence;
-
-        impl Interrupts for Silence {
-            fn queue(&mut self, _index: u16) {}
-            fn config(&mut self) {}
-        }
-
         self.drive(&mut Silence, |device, io| device.stop(None, io));
         self.queues.iter_mut().for_each(Queue::reset);
         self.device.reset();
         self.status = Status::new();
         self.driver_features = 0;
         self.selectors = SelectorsV1::default();
+        self.interface = Interface::Modern;
         self.broken = None;
     }
 }

@@ -35,6 +35,7 @@ impl<D: VirtioDevice> Transport<D> {
     }
 
     /// The selected half of what the driver accepts.
+    #[cfg(feature = "pci")]
     pub(crate) fn selected_driver_features(&self) -> u32 {
         half(self.driver_features, self.selectors.driver_features)
     }

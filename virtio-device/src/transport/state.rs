@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trivisor_buses::{RestoreError, SavedState};
 
+use super::legacy::Interface;
 use super::{SelectorsV1, Status, Transport};
 use crate::device::VirtioDevice;
 use crate::queue::QueueStateV1;
@@ -18,6 +19,9 @@ pub struct TransportStateV1 {
     pub selectors: SelectorsV1,
     /// The configuration's generation.
     pub generation: u8,
+    /// The interface that the driver uses: 0 that of version 1, or none yet; 1 the legacy one; 2 the legacy one, by which
+    /// a queue was rung before DRIVER_OK.
+    pub interface: u8,
     /// The queues.
     pub queues: Vec<QueueStateV1>,
     /// Version of the device's own state.
@@ -34,6 +38,7 @@ impl<D: VirtioDevice> From<&Transport<D>> for TransportStateV1 {
             driver_features: from.driver_features,
             selectors: from.selectors,
             generation: from.generation,
+            interface: from.interface as u8,
             queues: from.queues.iter().map(QueueStateV1::from).collect(),
             device_version: device.version,
             device: device.data,
@@ -57,15 +62,25 @@ impl TransportStateV1 {
             .with_needs_reset(true)
             .with_failed(true);
         let check = |field, value, right| RestoreError::check(kind, field, value, right);
+        let interface = Interface::from_number(self.interface);
+        let interface = interface.filter(|one| *one == Interface::Modern || to.has_legacy);
+        check("interface", self.interface.into(), interface.is_some())?;
+        let interface = interface.unwrap_or_default();
+        // A legacy driver knows no FEATURES_OK, and its features are checked when they come.
+        let (agreed, offered) = if interface == Interface::Modern {
+            (status.features_ok(), to.features())
+        } else {
+            (true, to.legacy_features().into())
+        };
         check(
             "status",
             self.status.into(),
-            self.status & !known.into_bits() == 0 && (status.features_ok() || !status.driver_ok()),
+            self.status & !known.into_bits() == 0 && (agreed || !status.driver_ok()),
         )?;
         check(
             "driver_features",
             self.driver_features,
-            !status.features_ok() || self.driver_features & !to.features() == 0,
+            !agreed || self.driver_features & !offered == 0,
         )?;
         let count = self.queues.len();
         check("queues", count as u64, count == to.queues.len())?;
@@ -82,6 +97,7 @@ impl TransportStateV1 {
         to.status = status;
         to.driver_features = self.driver_features;
         to.selectors = self.selectors;
+        to.interface = interface;
         to.generation = self.generation;
         Ok(())
     }

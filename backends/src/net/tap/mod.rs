@@ -36,6 +36,8 @@ pub struct Tap {
     tap: OwnedFd,
     ram: GuestRam,
     offloads: Offloads,
+    /// Bytes of the header.
+    header: usize,
 }
 
 impl Tap {
@@ -54,7 +56,12 @@ impl Tap {
             ecn: true,
             uso,
         };
-        Ok(Self { tap, ram, offloads })
+        Ok(Self {
+            tap,
+            ram,
+            offloads,
+            header: HEADER_LEN,
+        })
     }
 }
 
@@ -71,8 +78,14 @@ impl Packets for Tap {
         tun::set_offloads(&self.tap, bits(offloads))
     }
 
+    fn set_header(&mut self, bytes: u8) -> io::Result<()> {
+        tun::set_header(&self.tap, bytes.into())?;
+        self.header = bytes.into();
+        Ok(())
+    }
+
     fn send(&mut self, frame: &[Segment]) -> io::Result<()> {
-        frame_len(frame, HEADER_LEN + MAX_FRAME)?;
+        frame_len(frame, self.header + MAX_FRAME)?;
         vectored::write(&self.tap, &[], &self.ram, frame)?;
         Ok(())
     }

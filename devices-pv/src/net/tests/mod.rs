@@ -1,6 +1,7 @@
 //! The device between a driver and a cable that does what the test wants.
 
 mod control;
+mod legacy;
 mod link;
 mod receive;
 mod setup;
@@ -37,6 +38,9 @@ struct End {
     offloads: Offloads,
     accepted: Vec<Offloads>,
     refuses_offloads: bool,
+    /// Bytes of the header that it was told of.
+    headers: Vec<u8>,
+    refuses_header: bool,
     /// What the guest sent, with the header where there is one.
     sent: Vec<Vec<u8>>,
     /// Frames that it takes before it is full.
@@ -97,6 +101,15 @@ impl Packets for Cable {
             return Err(io::ErrorKind::Unsupported.into());
         }
         end.accepted.push(offloads);
+        Ok(())
+    }
+
+    fn set_header(&mut self, bytes: u8) -> io::Result<()> {
+        let mut end = self.end();
+        if end.refuses_header {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        end.headers.push(bytes);
         Ok(())
     }
 

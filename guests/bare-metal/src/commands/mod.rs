@@ -15,6 +15,7 @@ mod power;
 mod processor;
 mod uart;
 mod virtio;
+mod virtio_pmem;
 mod vsock;
 
 use crate::say;
@@ -31,7 +32,7 @@ pub struct Command {
     pub run: fn(Words<'_>) -> Result<(), Failure>,
 }
 
-const TABLES: [&[Command]; 15] = [
+const TABLES: [&[Command]; 16] = [
     &[Command {
         name: "help",
         usage: "",
@@ -50,6 +51,7 @@ const TABLES: [&[Command]; 15] = [
     processor::COMMANDS,
     uart::COMMANDS,
     virtio::COMMANDS,
+    virtio_pmem::COMMANDS,
     vsock::COMMANDS,
 ];
 

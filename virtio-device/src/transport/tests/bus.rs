@@ -8,7 +8,7 @@ use trivisor_memory::GuestRam;
 use trivisor_pci::{Command, PciFunction};
 
 use super::echo::Echo;
-use crate::device::Io;
+use crate::device::{Io, VirtioDevice};
 use crate::mmio::{MmioTransport, regs::offset};
 use crate::pci::{PciTransport, regs};
 use crate::queue::Area;
@@ -271,6 +271,22 @@ impl Pci {
             .bar_write(regs::BAR, at, &value.to_le_bytes()[..len])
     }
 
+    /// Memory decoding goes on; the function is bus master or not.
+    pub(super) fn set_bus_master(&mut self, on: bool) {
+        let command = Command::new().with_memory(true).with_bus_master(on);
+        let command = command.into_bits().to_le_bytes();
+        self.chip.config_write(COMMAND, &command);
+    }
+
+    pub(super) fn device<R>(&mut self, look: impl FnOnce(&mut Echo) -> R) -> R {
+        self.chip.drive(|echo, _| look(echo))
+    }
+
+    /// The host wants something of the device, which looks at its queue.
+    pub(super) fn host_turn(&mut self) {
+        self.chip.drive(|echo, io| echo.notify(0, io));
+    }
+
     /// Messages with this data since the last call.
     fn messages(&mut self, data: u32) -> bool {
         let new = self.host.messages.take();
@@ -489,9 +505,7 @@ impl Bus for Pci {
     fn after_reset(&mut self) {
         self.messages.clear();
         self.host.messages.take();
-        let command = Command::new().with_memory(true).with_bus_master(true);
-        let command = command.into_bits().to_le_bytes();
-        self.chip.config_write(COMMAND, &command);
+        self.set_bus_master(true);
         let endpoint = self.chip.endpoint_mut();
         let control = u16::from(endpoint.config().capability(0x11).unwrap()) + 2;
         self.chip.config_write(control, &0x8000_u16.to_le_bytes());

@@ -10,6 +10,10 @@ const CONFIG: [u8; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 
 #[derive(Debug)]
 pub(super) struct Echo {
+    pub(super) kind: DeviceType,
+    pub(super) in_order: bool,
+    /// How often its work was ended.
+    pub(super) pauses: u32,
     chain: Chain,
     config: [u8; 8],
 }
@@ -17,6 +21,9 @@ pub(super) struct Echo {
 impl Default for Echo {
     fn default() -> Self {
         Self {
+            kind: DeviceType::Console,
+            in_order: true,
+            pauses: 0,
             chain: Chain::default(),
             config: CONFIG,
         }
@@ -25,11 +32,15 @@ impl Default for Echo {
 
 impl VirtioDevice for Echo {
     fn device_type(&self) -> DeviceType {
-        DeviceType::Console
+        self.kind
     }
 
     fn features(&self) -> u64 {
         1
+    }
+
+    fn in_order(&self) -> bool {
+        self.in_order
     }
 
     fn queue_sizes(&self) -> &[u16] {
@@ -67,6 +78,10 @@ impl VirtioDevice for Echo {
             io.push(queue, self.chain.id(), data.len().try_into().unwrap());
         }
         io.publish(queue);
+    }
+
+    fn pause(&mut self, _io: &mut Io<'_>) {
+        self.pauses += 1;
     }
 
     fn stop(&mut self, _queue: Option<u16>, _io: &mut Io<'_>) {}

@@ -1,7 +1,9 @@
 //! Both transports, driven as a driver does: the same tests for each, and for each kind of ring.
 
 mod bus;
+mod bus_master;
 mod echo;
+mod legacy;
 mod malformed;
 
 use trivisor_buses::AccessError;
@@ -75,6 +77,44 @@ fn a_buffer_goes_there_and_back() {
         // Once acknowledged it is quiet.
         assert!(!bus.interrupted());
     });
+}
+
+#[test]
+fn buffers_in_order_are_the_devices_to_offer() {
+    for in_order in [true, false] {
+        for ring in Ring::ALL {
+            let echo = || {
+                let mut echo = Echo::default();
+                echo.in_order = in_order;
+                echo
+            };
+            let (mut mmio, mut pci) = (Mmio::new(echo()), Pci::new(echo()));
+            for bus in [&mut mmio as &mut dyn Bus, &mut pci] {
+                assert_eq!(Feature::InOrder.is_in(bus.offered()), in_order);
+                let wanted = features(ring) | Feature::InOrder.bit();
+                if !in_order {
+                    bus.set_status(BEGUN).unwrap();
+                    bus.accept(wanted);
+                    bus.set_status(AGREED).unwrap();
+                    assert_eq!(bus.status(), BEGUN);
+                    continue;
+                }
+                agree(bus, wanted);
+                let mut driver = DriverQueue::new(bus.ram(), MEMORY, ring, 16, wanted);
+                bus.select(0);
+                bus.set_size(16).unwrap();
+                for (area, address) in Area::ALL.into_iter().zip(driver.addresses()) {
+                    bus.set_address(area, address).unwrap();
+                }
+                bus.enable().unwrap();
+                bus.set_status(WORKS).unwrap();
+                let ids = [b"one", b"two"].map(|text| driver.add(&[text], &[8]));
+                driver.kick();
+                bus.notify(0).unwrap();
+                assert_eq!(ids.map(|_| driver.poll().unwrap().id), ids);
+            }
+        }
+    }
 }
 
 #[test]
