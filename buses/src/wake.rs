@@ -22,6 +22,11 @@ pub trait Wake: Send {
     /// and the chip wants to be woken again at once.
     fn wake(&mut self) -> bool;
 
+    /// Whether it pays to [`look`](Self::look) at it: its driver need not ring then.
+    fn is_rung(&self) -> bool {
+        false
+    }
+
     /// Does the same without having been told that there is something. Its driver need not ring from now on, for the
     /// chip is looked at again at once; except after the `last` look: if that finds nothing, the driver rings again.
     fn look(&mut self, last: bool) -> Look {
@@ -35,6 +40,9 @@ pub trait Woken: Send + Sync {
     /// See [`Wake::wake`].
     fn wake(&self) -> bool;
 
+    /// See [`Wake::is_rung`].
+    fn is_rung(&self) -> bool;
+
     /// See [`Wake::look`].
     fn look(&self, last: bool) -> Look;
 }
@@ -42,6 +50,10 @@ pub trait Woken: Send + Sync {
 impl<D: Wake> Woken for Shell<D> {
     fn wake(&self) -> bool {
         self.with(D::wake)
+    }
+
+    fn is_rung(&self) -> bool {
+        self.with(|chip| chip.is_rung())
     }
 
     fn look(&self, last: bool) -> Look {

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use thiserror::Error;
-use trivisor_buses::{Board, FitError, MemoryBalloon, Shell, Slots, Source, Work, Woken};
+use trivisor_buses::{Board, FitError, MemoryBalloon, Shell, Slots, Source, Woken, Work};
 use trivisor_loader::acpi::Ecam;
 use trivisor_memory::GuestRam;
 use trivisor_mode_basic::board::{BasicBoard, BasicChips, Extension};

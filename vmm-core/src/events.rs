@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use trivisor_buses::{Look, Source, Work, Woken};
+use trivisor_buses::{Look, Source, Woken, Work};
 
 use crate::patience::Patience;
 
@@ -148,29 +148,27 @@ impl EventLoop {
                 chip.due = true;
             }
         }
-        let mut woken = false;
+        let mut rung = false;
         for chip in self.chips.iter_mut().filter(|chip| chip.due) {
             chip.wake();
-            if !chip.busy {
-                chip.busy = chip.woken.look(false) != Look::Told;
-                woken |= chip.busy;
-            }
+            chip.busy = chip.busy || chip.woken.is_rung();
+            rung |= chip.busy;
         }
-        self.look(woken);
+        if rung && !self.looking {
+            self.patience.woken(Instant::now());
+        }
+        self.looking = self.patience.has_any() && self.chips.iter().any(|chip| chip.busy);
+        if self.looking {
+            self.look();
+        } else {
+            self.chips.iter_mut().for_each(|chip| chip.busy = false);
+        }
         Ok(())
     }
 
     /// Looks at the busy chips until they have had nothing to do for a while, or the turn is over.
-    fn look(&mut self, woken: bool) {
-        if !self.chips.iter().any(|chip| chip.busy) {
-            self.looking = false;
-            return;
-        }
+    fn look(&mut self) {
         let begin = Instant::now();
-        if woken && !self.looking {
-            self.patience.woken(begin);
-        }
-        self.looking = true;
         loop {
             let mut found = false;
             for chip in self.chips.iter_mut().filter(|chip| chip.busy) {
@@ -218,6 +216,10 @@ mod tests {
         fn wake(&self) -> bool {
             let before = self.wakes.fetch_add(1, Ordering::SeqCst);
             !(before + 1).is_multiple_of(self.share)
+        }
+
+        fn is_rung(&self) -> bool {
+            false
         }
 
         fn look(&self, _last: bool) -> Look {

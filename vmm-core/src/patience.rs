@@ -49,6 +49,11 @@ impl Patience {
         self.next_pause = self.next_pause.saturating_sub(1).max(FIRST_PAUSE);
     }
 
+    /// Whether it pays to look at all.
+    pub(crate) fn has_any(&self) -> bool {
+        self.span > Duration::ZERO
+    }
+
     /// There was nothing for too long.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         now.duration_since(self.since) >= self.span

@@ -21,7 +21,7 @@ use super::pool::Job;
 use crate::sys::step::{run, write_without_waiting};
 
 /// What has ended is told of after about as long.
-const SHARE: Duration = Duration::from_micros(50);
+const SHARE: Duration = Duration::from_micros(25);
 
 /// A write that took longer has waited for the host; or the thread for a processor, which cannot be told from it.
 const LONG: Duration = Duration::from_millis(10);
@@ -194,11 +194,7 @@ impl Work for Writer {
             any = true;
             state.busy = true;
             drop(state);
-            let asked = if self.asked {
-                None
-            } else {
-                self.ask(&mut job)
-            };
+            let asked = if self.asked { None } else { self.ask(&mut job) };
             let result = asked.unwrap_or_else(|| self.carry_out(&mut job));
             let now = Instant::now();
             if now.duration_since(last) > LONG {

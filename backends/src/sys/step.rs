@@ -71,8 +71,7 @@ pub(crate) fn write_without_waiting(
     let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
     let file = file.as_fd().as_raw_fd();
     // SAFETY: each run lies in memory that `buffers` keeps; it is only read.
-    let moved =
-        unsafe { libc::pwritev2(file, runs.as_ptr(), count, offset, libc::RWF_NOWAIT) };
+    let moved = unsafe { libc::pwritev2(file, runs.as_ptr(), count, offset, libc::RWF_NOWAIT) };
     usize::try_from(moved).map_err(|_negative| io::Error::last_os_error())
 }
 

@@ -25,12 +25,7 @@ const REQUESTS: &[(u32, &str)] = &[
 
 #[test]
 fn requests_are_the_kernels() {
-    let ours = [
-        ioctls::VCPU,
-        ioctls::DEVICE,
-        ioctls::BELLS,
-        ioctls::VIRTIO,
-    ];
+    let ours = [ioctls::VCPU, ioctls::DEVICE, ioctls::BELLS, ioctls::VIRTIO];
     let ours = ours.concat();
     assert_eq!(ours, REQUESTS);
 }

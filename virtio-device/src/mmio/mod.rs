@@ -36,7 +36,8 @@ mod state;
 use std::sync::Arc;
 
 use trivisor_buses::{
-    AccessError, Component, Doorbell, Line, Look, MmioDevice, RestoreError, SavedState, Unfit, Wake, Widths,
+    AccessError, Component, Doorbell, Line, Look, MmioDevice, RestoreError, SavedState, Unfit,
+    Wake, Widths,
 };
 use trivisor_memory::GuestRam;
 
@@ -240,6 +241,10 @@ impl<D: VirtioDevice> MmioDevice for MmioTransport<D> {
 impl<D: VirtioDevice> Wake for MmioTransport<D> {
     fn wake(&mut self) -> bool {
         self.transport.wake(&mut self.pin)
+    }
+
+    fn is_rung(&self) -> bool {
+        self.transport.is_rung()
     }
 
     fn look(&mut self, last: bool) -> Look {

@@ -42,7 +42,9 @@ mod state;
 
 use std::sync::Arc;
 
-use trivisor_buses::{AccessError, Component, Doorbell, Look, MsiSink, RestoreError, SavedState, Wake};
+use trivisor_buses::{
+    AccessError, Component, Doorbell, Look, MsiSink, RestoreError, SavedState, Wake,
+};
 use trivisor_memory::GuestRam;
 use trivisor_pci::{
     Bar, Class, ConfigError, ConfigSpace, Endpoint, Identity, InterruptPin, MsixLayout, PciFunction,
@@ -307,6 +309,10 @@ impl<D: VirtioDevice> PciFunction for PciTransport<D> {
 impl<D: VirtioDevice> Wake for PciTransport<D> {
     fn wake(&mut self) -> bool {
         self.transport.wake(&mut self.signals)
+    }
+
+    fn is_rung(&self) -> bool {
+        self.transport.is_rung()
     }
 
     fn look(&mut self, last: bool) -> Look {

@@ -275,9 +275,14 @@ impl<D: VirtioDevice> Transport<D> {
         self.works() && self.drive(interrupts, |device, io| device.wake(io))
     }
 
+    /// Whether the driver rings bells now.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.works() && self.bells.as_ref().is_some_and(Bells::any_hung)
+    }
+
     /// What [`Wake::look`](trivisor_buses::Wake::look) is of a device whose driver rings bells.
     pub(crate) fn look(&mut self, last: bool, interrupts: &mut dyn Interrupts) -> Look {
-        if !self.works() || !self.bells.as_ref().is_some_and(Bells::any_hung) {
+        if !self.is_rung() {
             self.watched = false;
             return Look::Told;
         }
