@@ -120,14 +120,14 @@ fn disk(ram: &GuestRam) -> io::Result<Made<Block>> {
     };
     let device = Block::new(options, Box::new(storage)).map_err(io::Error::other)?;
     let sources = Vec::new();
-    Ok(Made { device, sources })
+    Ok(Made::new(device, sources))
 }
 
 fn entropy(ram: &GuestRam) -> io::Result<Made<Rng>> {
     let source = Urandom(ram.clone(), File::open("/dev/urandom")?);
     let device = Rng::new(Box::new(source));
     let sources = Vec::new();
-    Ok(Made { device, sources })
+    Ok(Made::new(device, sources))
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -21,7 +21,7 @@ fn rng() -> Box<dyn Plug> {
     Box::new(PlugWith::new("rng", |_| {
         let sources = Vec::new();
         let device = Rng::new(Box::new(Nothing));
-        Ok(Made { device, sources })
+        Ok(Made::new(device, sources))
     }))
 }
 
@@ -32,7 +32,7 @@ fn young() -> Box<dyn Plug> {
         let (start, size) = (GIB, 0x20_0000);
         let device = Pmem::new(Config { start, size }, storage);
         let sources = Vec::new();
-        Ok(Made { device, sources })
+        Ok(Made::new(device, sources))
     }))
 }
 

@@ -41,6 +41,7 @@ impl VmProcess<'_> {
             if let Some(events) = &self.events {
                 fds.push(PollFd::new(events, PollFlags::IN));
             }
+            let others = fds.len();
             fds.extend(self.consoles.iter().flat_map(ConsolePump::poll_fds));
             let mut timeout = self.consoles.iter().filter_map(ConsolePump::timeout).min();
             if self.events.as_ref().is_some_and(EventLoop::is_due) {
@@ -53,7 +54,12 @@ impl VmProcess<'_> {
             }
             let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
             drop(fds);
+            // A busy disk wakes this loop often, a console seldom has to do with it.
+            let moved = ready.iter().skip(others).any(|ready| *ready);
             for console in &mut self.consoles {
+                if !moved && !console.is_due() {
+                    continue;
+                }
                 console.turn()?;
             }
             if let Some(events) = &mut self.events

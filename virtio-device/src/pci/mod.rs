@@ -67,7 +67,9 @@ mod state;
 use std::sync::Arc;
 
 use thiserror::Error;
-use trivisor_buses::{AccessError, Component, MsiSink, RestoreError, SavedState, Wake};
+use trivisor_buses::{
+    AccessError, Component, Doorbell, Look, MsiSink, RestoreError, SavedState, Wake,
+};
 use trivisor_memory::GuestRam;
 use trivisor_pci::{
     Bar, Class, ConfigError, ConfigSpace, Endpoint, Identity, InterruptPin, MsixLayout, PciFunction,
@@ -80,7 +82,7 @@ use self::regs::{
 };
 use crate::device::{DeviceType, Io, VirtioDevice};
 use crate::queue::QueueError;
-use crate::transport::{Interrupts, Offer, Silence, Transport};
+use crate::transport::{Interrupts, Offer, Places, Silence, Transport};
 
 pub use state::PciStateV1;
 
@@ -288,6 +290,17 @@ impl<D: VirtioDevice> PciTransport<D> {
         self.transport.set_reaches_ram(master, &mut self.signals);
     }
 
+    /// The driver rings `bell` instead of visiting, wherever the registers are. Bells wake the chip: see [`Wake`].
+    #[must_use]
+    pub fn with_bell(mut self, bell: Arc<dyn Doorbell>) -> Self {
+        let places = Places {
+            first: NOTIFY,
+            step: regs::NOTIFY_MULTIPLIER.into(),
+        };
+        self.transport.set_bell(bell, places);
+        self
+    }
+
     /// Gives the device a turn on the host's behalf: another size of a balloon, of a terminal, of a disk. Where its
     /// driver is not ready it sees no queues.
     pub fn drive<R>(&mut self, turn: impl FnOnce(&mut D, &mut Io<'_>) -> R) -> R {
@@ -389,11 +402,25 @@ impl<D: VirtioDevice> PciFunction for PciTransport<D> {
         self.endpoint_mut().write_config(offset, data);
         self.follow_command();
     }
+
+    fn window_moved(&mut self, bar: u8, base: Option<u64>) {
+        if bar == BAR {
+            self.transport.window_moved(base);
+        }
+    }
 }
 
 impl<D: VirtioDevice> Wake for PciTransport<D> {
     fn wake(&mut self) -> bool {
         self.transport.wake(&mut self.signals)
+    }
+
+    fn is_rung(&self) -> bool {
+        self.transport.is_rung()
+    }
+
+    fn look(&mut self, last: bool) -> Look {
+        self.transport.look(last, &mut self.signals)
     }
 }
 
