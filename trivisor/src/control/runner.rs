@@ -34,12 +34,13 @@ impl Runner {
         channel: Channel,
         pipes: Pipes,
     ) -> io::Result<(Self, Option<Life>)> {
+        // Before any thread, in the child as well: one that has ended leaves its heap to the next, which is jailed.
+        process::one_heap();
         if plan.jailed {
             let child = || vm_process::enter_process(plan, &channel, pipes, BUS_ERROR);
             return Ok((Self::Process(process::fork(child)?), None));
         }
         process::exit_on_bus_error(HOST, explain::image_gone)?;
-        process::one_heap();
         let plan = plan.clone();
         let life = move || vm_process::enter_thread(&plan, &channel, pipes);
         Ok((Self::Thread, Some(Box::new(life))))
