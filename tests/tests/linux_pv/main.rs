@@ -47,8 +47,8 @@ fn linux(network: Network, folder: &Path, name: &str, more: &[&str]) -> Session 
     vm
 }
 
-fn power_off(mut vm: Session) {
-    vm.type_line("poweroff -f");
+fn end_by(command: &str, mut vm: Session) {
+    vm.type_line(command);
     let ended = vm.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
 }
@@ -123,7 +123,7 @@ fn what_was_written_is_there_after_a_second_start() {
     write(&mut vm, "vdb");
     Network::Passt.use_from(&mut vm, folder);
     sockets::call_each_other(&mut vm, &socket);
-    power_off(vm);
+    end_by("poweroff -f", vm);
 
     // What was flushed is in the images.
     succeeds("e2fsck", &["-f", "-n", raw]);
@@ -145,7 +145,7 @@ fn what_was_written_is_there_after_a_second_start() {
     memory::give_back(&mut vm, "test-linux-pv-2", 64);
     // What it has is as it was.
     check(&mut vm, "vda");
-    power_off(vm);
+    end_by("poweroff -f", vm);
 }
 
 /// One disk, one card, entropy.
@@ -159,7 +159,8 @@ fn over(name: &str, options: &[&str]) {
     write(&mut vm, "vda");
     check(&mut vm, "vda");
     Network::Passt.use_from(&mut vm, folder);
-    power_off(vm);
+    // Only ACPI can switch off.
+    end_by("reboot -f", vm);
     succeeds("e2fsck", &["-f", "-n", raw.to_str().unwrap()]);
 }
 
