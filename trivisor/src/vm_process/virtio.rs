@@ -12,6 +12,7 @@ use trivisor_backends::disk::{Cache, Disk, DiskError, DiskOptions, Limited, Open
 use trivisor_backends::entropy::HostEntropy;
 use trivisor_backends::net;
 use trivisor_backends::rate_limiter::RateLimiter;
+use trivisor_backends::vhost_user::{Asker, BackEndQueues};
 use trivisor_backends::vsock::{Host, RemoteConnector};
 use trivisor_buses::Storage;
 use trivisor_devices_pv::balloon::BalloonOptions;
@@ -19,6 +20,7 @@ use trivisor_devices_pv::block::{Block, BlockOptions};
 use trivisor_devices_pv::board::{BalloonPlug, Made, Plug, PlugWith, TransportKind};
 use trivisor_devices_pv::net::{Net, NetOptions};
 use trivisor_devices_pv::rng::Rng;
+use trivisor_devices_pv::vhost_user::VhostUser;
 use trivisor_devices_pv::vsock::{Vsock, VsockOptions};
 use trivisor_vmm_core::VirtioConfig;
 
@@ -26,7 +28,8 @@ use super::jail::Jail;
 use crate::arguments::DiskCache;
 use crate::failure::Failure;
 use crate::plan::Plan;
-use crate::plan::virtio::{Cable, Card, Image, Sockets};
+use crate::plan::served::Served;
+use crate::plan::virtio::{Cable, Card, Image, Sockets, VirtioCard, VirtioDisk};
 use crate::settings::TransportSetting;
 
 /// An image that makes no disk.
@@ -74,13 +77,26 @@ pub(super) fn start_workers(
 /// All of them, in the order in which the guest finds them.
 pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<VirtioConfig, Failure> {
     let mut devices: Vec<Box<dyn Plug>> = Vec::new();
-    for image in &plan.virtio.disks {
-        let opened = image.image.try_clone();
-        let opened = opened.map_err(Failure::refused("a disk's descriptor"))?;
-        devices.push(plug_disk(image, opened, workers.clone()));
+    for disk in &plan.virtio.disks {
+        devices.push(match disk {
+            VirtioDisk::Image(image) => {
+                let opened = image.image.try_clone();
+                let opened = opened.map_err(Failure::refused("a disk's descriptor"))?;
+                plug_disk(image, opened, workers.clone())
+            }
+            VirtioDisk::Served(served) => plug_served("virtio-block", served)?,
+        });
     }
     for card in &plan.virtio.cards {
-        devices.push(plug_card(card).map_err(Failure::refused("a network card's descriptor"))?);
+        devices.push(match card {
+            VirtioCard::Cables(card) => {
+                plug_card(card).map_err(Failure::refused("a network card's descriptor"))?
+            }
+            VirtioCard::Served(served) => plug_served("virtio-net", served)?,
+        });
+    }
+    for share in &plan.virtio.shares {
+        devices.push(plug_served("virtio-fs", share)?);
     }
     if plan.virtio.rng {
         devices.push(Box::new(PlugWith::new("virtio-rng", |ram| {
@@ -116,6 +132,21 @@ fn plug_sockets(sockets: &Sockets) -> io::Result<Box<dyn Plug>> {
         let connector = Box::new(RemoteConnector::new(connector));
         let (host, source) = Host::new(listener, connector, ram.clone())?;
         let device = Vsock::new(options, Box::new(host)).map_err(io::Error::other)?;
+        let sources = vec![source];
+        Ok(Made { device, sources })
+    })))
+}
+
+fn plug_served(name: &'static str, served: &Served) -> Result<Box<dyn Plug>, Failure> {
+    let asker = served.asker.try_clone();
+    let asker = asker.map_err(Failure::refused("a back-end's descriptor"))?;
+    let (function, wanted) = (served.function.clone(), served.wanted);
+    let offer = served.offer.clone();
+    Ok(Box::new(PlugWith::new(name, move |ram| {
+        let (asker, queues) = (Asker::new(asker), function.queues());
+        let (server, source) =
+            BackEndQueues::new(wanted, offer, asker, ram, queues).map_err(io::Error::other)?;
+        let device = VhostUser::new(function, Box::new(server)).map_err(io::Error::other)?;
         let sources = vec![source];
         Ok(Made { device, sources })
     })))

@@ -117,7 +117,7 @@ impl<D: VirtioDevice> Transport<D> {
 
     /// What the driver may choose from.
     pub(crate) fn features(&self) -> u64 {
-        self.device.features() | self.offer.bits()
+        self.device.features() | self.offer.bits() & self.device.queue_features()
     }
 
     pub(crate) const fn status(&self) -> Status {
