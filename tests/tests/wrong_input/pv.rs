@@ -64,7 +64,11 @@ fn options() {
         ("--disk", "a,cache=some", "cache=writeback|none|unsafe"),
         ("--disk", "a,iops=many", "no size"),
         ("--disk", ",ro", "the image's name is missing"),
-        ("--net", "bridge", "user, tap=NAME, socket=PATH or none"),
+        (
+            "--net",
+            "bridge",
+            "user, tap=NAME, socket=PATH, vhost-user=SOCKET or none",
+        ),
         ("--net", "user,model=e1000", "needs mode hvm"),
         ("--net", "user,mac=01:02:03:04:05:06", "address of a group"),
         ("--net", "user,queues=2", "needs a tap"),
