@@ -12,6 +12,7 @@ mod segments;
 mod sys;
 pub mod tail;
 pub mod terminal;
+pub mod vhost_user;
 pub mod vsock;
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod map;
 pub mod net;
 pub mod pmem;
 pub mod rng;
+pub mod vhost_user;
 pub mod vsock;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod loader;
 mod mutate;
 pub mod pci;
 pub mod queues;
+pub mod sockets;
 pub mod virtio;
 
 #[cfg(test)]
@@ -44,5 +45,6 @@ pub static TARGETS: &[Target] = targets! {
     devices::{debug_exit i8042 ioapic pmem power pvpanic rtc uart vmgenid}
     queues::{split_queue packed_queue}
     pci::{pci_memory pci_ports virtio_legacy}
-    virtio::{balloon block console input net rng virtio_pmem vsock}
+    sockets::{vhost_user_answers}
+    virtio::{balloon block console input net rng vhost_user virtio_pmem vsock}
 };

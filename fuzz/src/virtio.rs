@@ -6,6 +6,7 @@ pub mod console;
 pub mod input;
 pub mod net;
 pub mod rng;
+pub mod vhost_user;
 pub mod virtio_pmem;
 pub mod vsock;
 

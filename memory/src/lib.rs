@@ -17,6 +17,6 @@ pub use dirty::DirtyLog;
 pub use discard::DiscardError;
 pub use layout::{HOLE_END, HOLE_START, PAGE_SIZE, RamLayout, RamRange};
 pub use mapping::{FileMapping, MappingError};
-pub use ram::{DirtyPages, GuestRam, RamError, RamOptions, host_memory};
+pub use ram::{DirtyPages, GuestRam, RamError, RamOptions, SharedRun, host_memory};
 pub use slot::{Slot, SlotKind};
 pub use vm_memory;

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "no safe wrapper takes a mapping of vm-memory")]
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -93,6 +94,17 @@ pub struct GuestRam {
     memory: Arc<GuestMemoryMmap<DirtyLog>>,
 }
 
+/// A run of RAM that other processes can map.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedRun<'a> {
+    /// Where the guest sees it.
+    pub range: RamRange,
+    /// What it is made of.
+    pub file: &'a File,
+    /// Its place in the file, in bytes.
+    pub offset: u64,
+}
+
 /// Dirty pages of one run of RAM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirtyPages {
@@ -163,6 +175,21 @@ impl GuestRam {
             size: region.len(),
             host_address: region.as_ptr() as u64,
             kind: SlotKind::Ram,
+        })
+    }
+
+    /// The runs of RAM with the file behind each, for another process to map; empty when the memory is private.
+    pub fn shared_runs(&self) -> impl Iterator<Item = SharedRun<'_>> {
+        self.memory.iter().filter_map(|region| {
+            let file = region.file_offset()?;
+            Some(SharedRun {
+                range: RamRange {
+                    start: region.start_addr().0,
+                    size: region.len(),
+                },
+                file: file.file(),
+                offset: file.start(),
+            })
         })
     }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::arguments::{DiskArgument, MemoryArgument, NetArgument, VsockArgument};
+use crate::arguments::{DiskArgument, MemoryArgument, NetArgument, ShareArgument, VsockArgument};
 
 /// Gives a type the same form in TOML as on the command line.
 macro_rules! text_form {
@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) boot: BootSettings,
     pub(crate) disk: Vec<DiskArgument>,
     pub(crate) net: Vec<NetSetting>,
+    pub(crate) share: Vec<ShareArgument>,
 }
 
 /// `[[net]]`.
@@ -315,7 +316,9 @@ mod tests {
         let text = "[vm]\nmode = 'pv'\ntransport = 'mmio'\npacked = true\nrng = false\nballoon = true\n\
                     vsock = '3,/run/a.vsock'\nconsole = 'file:hvc'\n[[disk]]\nfile = 'a.qcow2'\nformat = 'qcow2'\nbus = 'virtio'\n\
                     cache = 'none'\nqueues = 4\nqueue-size = 512\nserial = 'A-1'\nbps = 1048576\niops = 500\n\
-                    [[net]]\nlink = 'user,forward=tcp:8080:80'\n[[net]]\nlink = 'tap=tap0,queues=2'\n";
+                    [[net]]\nlink = 'user,forward=tcp:8080:80'\n[[net]]\nlink = 'tap=tap0,queues=2'\n\
+                    [[net]]\nlink = 'vhost-user=/run/net.sock'\n[[disk]]\nvhost-user = '/run/disk.sock'\n\
+                    [[share]]\ndir = '/srv'\ntag = 'data'\nro = true\n";
         let settings = parse(text).unwrap();
         let disk = &settings.disk[0];
         assert_eq!(
@@ -324,6 +327,11 @@ mod tests {
         );
         assert_eq!(settings.net[1].link.queues, 2);
         assert_eq!(settings.vm.rng, Some(false));
+        assert_eq!(
+            settings.disk[1].vhost_user.as_deref(),
+            Some(Path::new("/run/disk.sock"))
+        );
+        assert!(settings.share[0].ro);
         assert!(settings.vm.packed && settings.vm.balloon);
         assert_eq!(parse(&settings.to_toml().unwrap()).unwrap(), settings);
         let default = Settings::default();
@@ -357,6 +365,7 @@ mod tests {
                 "[[net]]\nlink = 'user'\nmac = '52:54:00:12:34:56'",
                 "the nearest is \"link\"",
             ),
+            ("[[share]]\ndir = '/srv'\ntag = ''", "1 to 36 bytes"),
             ("[[disk]]\nfile = 'a'\nqueues = 0", "1 to 64"),
             ("[[disk]]\nfile = 'a'\nqueue-size = 3", "a power of two"),
             (

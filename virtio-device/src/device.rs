@@ -46,6 +46,12 @@ pub trait VirtioDevice: Send {
         false
     }
 
+    /// Of the features of chapter 6 those that its queues can be served with: fewer than the transport has, where
+    /// somebody else serves them.
+    fn queue_features(&self) -> u64 {
+        u64::MAX
+    }
+
     /// The largest size of each of its queues: a power of two, 32768 at most.
     fn queue_sizes(&self) -> &[u16];
 
@@ -175,6 +181,19 @@ impl<'a> Io<'a> {
     #[must_use]
     pub const fn features(&self) -> u64 {
         self.features
+    }
+
+    /// A queue, as the driver set it up.
+    #[must_use]
+    pub fn queue(&self, queue: u16) -> Option<&Queue> {
+        self.queues.get(usize::from(queue))
+    }
+
+    /// Interrupts the driver of `queue`: whoever serves it has looked at what the driver wants.
+    pub fn interrupt(&mut self, queue: u16) {
+        if usize::from(queue) < self.queues.len() {
+            self.outcome.interrupts |= 1_u64.checked_shl(queue.into()).unwrap_or(0);
+        }
     }
 
     /// Takes the next buffer that the driver made available in `queue` into `chain`; false when there is none, the

@@ -16,6 +16,16 @@ const fn need(what: &'static str, package: &'static str) -> Need {
     Need { what, package }
 }
 
+/// In the search path of no distribution.
+const VIRTIOFSD: &str = "virtiofsd";
+
+/// Where it is: Debian 12, newer ones (whose package is called `virtiofsd`), Arch.
+const PLACES_OF_VIRTIOFSD: &[&str] = &[
+    "/usr/lib/qemu/virtiofsd",
+    "/usr/libexec/virtiofsd",
+    "/usr/lib/virtiofsd",
+];
+
 /// What building, the guests and the tests need.
 const NEEDS: &[Need] = &[
     need("cc", "gcc"),
@@ -34,6 +44,8 @@ const NEEDS: &[Need] = &[
     need("ip", "iproute2"),
     need("passt", "passt"),
     need("qemu-img", "qemu-utils"),
+    need("qemu-storage-daemon", "qemu-system-common"),
+    need(VIRTIOFSD, "qemu-system-common"),
     need("/usr/include/gelf.h", "libelf-dev"),
     need("/usr/include/stdio.h", "libc6-dev"),
     need(crate::guests::BUSYBOX, "busybox-static"),
@@ -111,6 +123,12 @@ fn present(what: &str) -> bool {
     if what == crate::guests::BUSYBOX {
         // Another package has one that needs libraries.
         crate::guests::has_static_busybox()
+    } else if what == VIRTIOFSD {
+        let places = PLACES_OF_VIRTIOFSD.iter();
+        process::exists(what)
+            || places
+                .into_iter()
+                .any(|place| std::path::Path::new(place).exists())
     } else if what.starts_with('/') {
         std::path::Path::new(what).exists()
     } else {

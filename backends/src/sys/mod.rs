@@ -3,6 +3,7 @@
 pub(crate) mod buffers;
 pub(crate) mod image_file;
 pub(crate) mod inherit;
+pub(crate) mod read_only;
 pub(crate) mod ring;
 pub(crate) mod runs;
 pub(crate) mod step;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod pv;
+mod served;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,7 +53,6 @@ fn usage() {
     refused(&["run", "--no-such-flag"], 2, "--no-such-flag");
     refused(&["run", "--mode", "hvm"], 2, "hvm is not in this version");
     refused(&["run", "--mode", "pv"], 2, "no kernel");
-    refused(&["run", "--share", "/srv,data"], 2, "--share");
     refused(&["run", "--mode", "turbo"], 2, "turbo");
     refused(&["run", "installer.iso"], 2, "hvm");
     refused(&["run"], 2, "no kernel");

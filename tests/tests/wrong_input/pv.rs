@@ -11,13 +11,13 @@ use trivisor_tests::{Session, bare_metal, kvm_wanted, trivisor};
 use super::{refused, run, with_kernel, write};
 
 /// Expects this status of `trivisor run` with a good kernel, `what` in the first line and `advice` in the second.
-fn told(options: &[&str], status: i32, what: &str, advice: &str) {
+pub(super) fn told(options: &[&str], status: i32, what: &str, advice: &str) {
     let mut command = Command::new(trivisor());
     told_by(command.args(start(options)), status, what, advice);
 }
 
 /// As [`told`], by any command.
-fn told_by(command: &mut Command, status: i32, what: &str, advice: &str) {
+pub(super) fn told_by(command: &mut Command, status: i32, what: &str, advice: &str) {
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(status), "{command:?}: {text}");
@@ -35,7 +35,7 @@ fn told_by(command: &mut Command, status: i32, what: &str, advice: &str) {
 }
 
 /// The words that start a guest.
-fn start(options: &[&str]) -> Vec<String> {
+pub(super) fn start(options: &[&str]) -> Vec<String> {
     let kernel = bare_metal().display().to_string();
     let words = ["run", "--timeout", "60", "--kernel", &kernel];
     words
@@ -64,7 +64,11 @@ fn options() {
         ("--disk", "a,cache=some", "cache=writeback|none|unsafe"),
         ("--disk", "a,iops=many", "no size"),
         ("--disk", ",ro", "the image's name is missing"),
-        ("--net", "bridge", "user, tap=NAME, socket=PATH or none"),
+        (
+            "--net",
+            "bridge",
+            "user, tap=NAME, socket=PATH, vhost-user=SOCKET or none",
+        ),
         ("--net", "user,model=e1000", "needs mode hvm"),
         ("--net", "user,mac=01:02:03:04:05:06", "address of a group"),
         ("--net", "user,queues=2", "needs a tap"),

@@ -1,6 +1,6 @@
-//! `FILE[,ro][,format=..][,bus=..][,cache=..][,queues=N][,queue-size=N][,serial=TEXT][,bps=N][,iops=N]`.
+//! `FILE|vhost-user=SOCKET[,ro][,format=..][,bus=..][,cache=..][,queues=N][,queue-size=N][,serial=TEXT][,bps=N][,iops=N]`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -47,7 +47,12 @@ pub(crate) enum DiskCache {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct DiskArgument {
+    /// Empty where another program has the image.
+    #[serde(default, skip_serializing_if = "is_empty")]
     pub(crate) file: PathBuf,
+    /// The socket of a program that serves the disk's queues.
+    #[serde(default)]
+    pub(crate) vhost_user: Option<PathBuf>,
     /// The guest cannot write it.
     #[serde(default)]
     pub(crate) ro: bool,
@@ -84,8 +89,15 @@ impl FromStr for DiskArgument {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = text.split(',');
+        let name = parts.next().unwrap_or_default();
+        let (file, vhost_user) = match name.strip_prefix("vhost-user=") {
+            Some("") => return Err("the socket's name is missing".into()),
+            Some(socket) => (PathBuf::new(), Some(socket.into())),
+            None => (name.into(), None),
+        };
         let mut disk = Self {
-            file: parts.next().unwrap_or_default().into(),
+            file,
+            vhost_user,
             ro: false,
             format: None,
             bus: None,
@@ -96,7 +108,7 @@ impl FromStr for DiskArgument {
             bps: None,
             iops: None,
         };
-        if disk.file.as_os_str().is_empty() {
+        if disk.vhost_user.is_none() && is_empty(&disk.file) {
             return Err("the image's name is missing".into());
         }
         for part in parts {
@@ -123,6 +135,10 @@ impl FromStr for DiskArgument {
         }
         Ok(disk)
     }
+}
+
+fn is_empty(name: &Path) -> bool {
+    name.as_os_str().is_empty()
 }
 
 /// A number of queues.
@@ -199,6 +215,7 @@ mod tests {
     fn what_makes_no_sense_is_said() {
         for (text, wanted) in [
             ("", "name is missing"),
+            ("vhost-user=", "name is missing"),
             ("a,queues=0", "1 to 64"),
             ("a,queues=65", "1 to 64"),
             ("a,queue-size=3", "a power of two from 4 to 32768"),

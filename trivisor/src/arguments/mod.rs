@@ -9,12 +9,14 @@ mod disk;
 mod memory;
 mod net;
 mod run;
+mod share;
 mod vsock;
 
 pub(crate) use disk::{DiskArgument, DiskBus, DiskCache, DiskFormat};
 pub(crate) use memory::{BackingArgument, MemoryArgument, parse_size, show_size};
 pub(crate) use net::{NetArgument, NetLink};
 pub(crate) use run::RunArguments;
+pub(crate) use share::ShareArgument;
 pub(crate) use vsock::VsockArgument;
 
 use clap::{Parser, Subcommand};

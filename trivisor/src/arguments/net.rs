@@ -1,4 +1,4 @@
-//! `user|tap=NAME|socket=PATH|none[,mac=..][,queues=N][,forward=tcp:8080:80]..`.
+//! `user|tap=NAME|socket=PATH|vhost-user=SOCKET|none[,mac=..][,queues=N][,forward=tcp:8080:80]..`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,6 +18,8 @@ pub(crate) enum NetLink {
     Tap(String),
     /// A socket that speaks QEMU's stream protocol, or datagrams.
     Socket(PathBuf),
+    /// The socket of a program that serves the card's queues.
+    VhostUser(PathBuf),
     /// Nowhere.
     None,
 }
@@ -45,7 +47,12 @@ impl FromStr for NetArgument {
             ("none", "") => NetLink::None,
             ("tap", name) if !name.is_empty() => NetLink::Tap(name.into()),
             ("socket", path) if !path.is_empty() => NetLink::Socket(path.into()),
-            _ => return Err(format!("{link:?}: user, tap=NAME, socket=PATH or none")),
+            ("vhost-user", path) if !path.is_empty() => NetLink::VhostUser(path.into()),
+            _ => {
+                return Err(format!(
+                    "{link:?}: user, tap=NAME, socket=PATH, vhost-user=SOCKET or none"
+                ));
+            }
         };
         let mut net = Self {
             link,
@@ -98,6 +105,7 @@ impl fmt::Display for NetArgument {
             NetLink::User => f.write_str("user")?,
             NetLink::Tap(name) => write!(f, "tap={name}")?,
             NetLink::Socket(path) => write!(f, "socket={}", path.display())?,
+            NetLink::VhostUser(path) => write!(f, "vhost-user={}", path.display())?,
             NetLink::None => f.write_str("none")?,
         }
         if let Some(mac) = self.mac {
@@ -150,6 +158,7 @@ mod tests {
             "none",
             "tap=tap0,queues=4",
             "socket=/run/a.sock,mac=52:54:00:12:34:56",
+            "vhost-user=/run/a.sock",
             "user,forward=tcp:8080:80,forward=udp:53:53",
         ] {
             assert_eq!(text.parse::<NetArgument>().unwrap().to_string(), text);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::arguments::{DiskArgument, MemoryArgument, NetArgument, VsockArgument};
+use crate::arguments::{DiskArgument, MemoryArgument, NetArgument, ShareArgument, VsockArgument};
 use crate::settings::{
     ModeSetting, NetSetting, SandboxSetting, SerialSetting, Settings, TransportSetting,
 };
@@ -44,12 +44,16 @@ pub(crate) struct RunArguments {
     )]
     cmdline_only: Option<String>,
     /// A disk image: FILE[,ro][,format=raw|qcow2|vmdk][,bus=virtio|pmem][,cache=writeback|none|unsafe][,queues=N]
-    /// [,queue-size=N][,serial=TEXT][,bps=N][,iops=N]; may be given again
+    /// [,queue-size=N][,serial=TEXT][,bps=N][,iops=N], or vhost-user=SOCKET[,queues=N][,queue-size=N]; may be given again
     #[arg(long, value_name = "FILE")]
     disk: Vec<DiskArgument>,
-    /// A network card: user|tap=NAME|socket=PATH|none[,mac=..][,queues=N][,forward=tcp:8080:80]; may be given again
+    /// A network card: user|tap=NAME|socket=PATH|vhost-user=SOCKET|none[,mac=..][,queues=N][,forward=tcp:8080:80]; may be
+    /// given again
     #[arg(long, value_name = "LINK")]
     net: Vec<NetArgument>,
+    /// A folder of the host that the guest mounts by a tag, as virtiofs: DIR,TAG[,ro]; may be given again
+    #[arg(long, value_name = "DIR,TAG")]
+    share: Vec<ShareArgument>,
     /// Sockets to the host: the guest's number, and where programs connect
     #[arg(long, value_name = "CID,PATH")]
     vsock: Option<VsockArgument>,
@@ -152,6 +156,9 @@ impl RunArguments {
         }
         if !self.disk.is_empty() {
             settings.disk = self.disk;
+        }
+        if !self.share.is_empty() {
+            settings.share = self.share;
         }
         if !self.net.is_empty() {
             let cards = self.net.into_iter();

@@ -171,6 +171,9 @@ impl Control {
             if ready.streams {
                 self.connect_streams();
             }
+            for served in self.plan.virtio.served() {
+                served.back_end.turn();
+            }
             self.serve_clients(ready.listener);
             let over = match self.listen(ready.channel) {
                 // Whatever it had to say has been said.

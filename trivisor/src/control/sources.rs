@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
+use trivisor_backends::vhost_user::BackEnd;
 
 use crate::control::Control;
 use crate::control::ending::Ending;
@@ -27,6 +28,8 @@ pub(super) struct Ready {
 impl Control {
     /// Waits until something is ready or a deadline has come.
     pub(super) fn poll(&self) -> io::Result<Ready> {
+        let back_ends = self.plan.virtio.served().map(|served| &served.back_end);
+        let voices: Vec<_> = back_ends.filter_map(BackEnd::stderr).collect();
         let mut fds = vec![
             PollFd::from_borrowed_fd(self.vm.channel().as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
@@ -48,6 +51,14 @@ impl Control {
         // They are looked at in every turn, whoever woke it.
         self.clients.streams().for_each(|fd| {
             add(fd, PollFlags::IN);
+        });
+        // So are the programs behind devices, and what they want to be heard.
+        let back_ends = self.plan.virtio.served().map(|served| &served.back_end);
+        for back_end in back_ends.filter(|back_end| back_end.is_served()) {
+            add(back_end.as_fd(), PollFlags::IN);
+        }
+        voices.iter().for_each(|voice| {
+            add(voice.as_fd(), PollFlags::IN);
         });
         let streams = self
             .streams()
@@ -79,6 +90,7 @@ impl Control {
         self.end_deadline()
             .into_iter()
             .chain(self.clients.deadline())
+            .chain((self.plan.virtio.served()).filter_map(|served| served.back_end.deadline()))
             .min()
     }
 

@@ -1,5 +1,6 @@
 //! Settings to a plan: everything that has a name on the host is opened here, by the control process.
 
+pub(crate) mod served;
 #[cfg(test)]
 mod tests;
 pub(crate) mod virtio;
@@ -15,8 +16,11 @@ use trivisor_memory::{Backing, HugePages, RamLayout, RamOptions};
 
 use trivisor_vmm_core::Mode;
 
+use self::served::Served;
 use self::virtio::Virtio;
-use crate::arguments::{BackingArgument, DiskArgument, DiskBus, DiskCache, DiskFormat};
+use crate::arguments::{
+    BackingArgument, DiskArgument, DiskBus, DiskCache, DiskFormat, NetLink, ShareArgument,
+};
 use crate::control::registry;
 use crate::failure::{Failure, chain};
 use crate::settings::{
@@ -122,11 +126,12 @@ impl Plan {
         let virtio = Virtio {
             disks: disks
                 .into_iter()
-                .map(virtio::open_image)
+                .map(virtio::open_disk)
                 .collect::<Result<_, _>>()?,
             cards: cards
                 .filter_map(Result::transpose)
                 .collect::<Result<_, _>>()?,
+            shares: open_shares(&settings.share)?,
             sockets: vm.vsock.as_ref().map(virtio::open_sockets).transpose()?,
             rng: vm.rng == Some(true),
             balloon: vm.balloon,
@@ -197,6 +202,7 @@ fn resolve_mode(settings: &Settings) -> Result<Mode, Failure> {
     let needs = [
         ("--disk", settings.disk.iter().any(virtio)),
         ("--net", !settings.net.is_empty()),
+        ("--share", !settings.share.is_empty()),
         ("--vsock", vm.vsock.is_some()),
         ("--rng", vm.rng == Some(true)),
         ("--balloon", vm.balloon),
@@ -232,6 +238,13 @@ pub(crate) fn resolve(settings: &mut Settings) -> Result<Mode, Failure> {
     resolve_consoles(&mut settings.vm)?;
     for disk in &mut settings.disk {
         disk.bus.get_or_insert(bus);
+    }
+    // Who serves queues has to map the guest's memory.
+    let served = !settings.share.is_empty()
+        || (settings.disk.iter()).any(|disk| disk.vhost_user.is_some())
+        || (settings.net.iter()).any(|net| matches!(net.link.link, NetLink::VhostUser(_)));
+    if served && settings.vm.memory.backing == BackingArgument::Anonymous {
+        settings.vm.memory.backing = BackingArgument::Memfd;
     }
     Ok(mode)
 }
@@ -302,13 +315,30 @@ fn open(role: &str, path: &Path) -> Result<File, Failure> {
     })
 }
 
+/// Starts to share each folder; no two under one tag.
+fn open_shares(shares: &[ShareArgument]) -> Result<Vec<Served>, Failure> {
+    let mut opened = Vec::new();
+    for (index, share) in shares.iter().enumerate() {
+        let before = shares.iter().take(index);
+        if before.into_iter().any(|other| other.tag == share.tag) {
+            return Err(Failure::usage(
+                format!("--share: two folders have the tag {:?}", share.tag),
+                "give each a tag of its own",
+            ));
+        }
+        opened.push(served::open_share(share)?);
+    }
+    Ok(opened)
+}
+
 fn open_pmem(disk: DiskArgument) -> Result<Disk, Failure> {
     let has_more = disk.cache != DiskCache::default()
         || disk.queues.is_some()
         || disk.queue_size.is_some()
         || disk.serial.is_some()
         || disk.bps.is_some()
-        || disk.iops.is_some();
+        || disk.iops.is_some()
+        || disk.vhost_user.is_some();
     if has_more || !matches!(disk.format, None | Some(DiskFormat::Raw)) {
         return Err(Failure::usage(
             format!(

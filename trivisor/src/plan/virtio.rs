@@ -10,6 +10,7 @@ use trivisor_backends::net::passt::{self, PasstError};
 use trivisor_backends::net::{self, ConnectError, Tap, TapError};
 use trivisor_backends::vsock::{ConnectServer, ListenError, Listener};
 
+use super::served::{self, Served};
 use crate::arguments::{DiskArgument, DiskCache, DiskFormat, NetArgument, NetLink, VsockArgument};
 use crate::failure::{Failure, chain};
 
@@ -71,11 +72,30 @@ pub(crate) struct Image {
     pub(crate) limits: [Option<NonZeroU64>; 2],
 }
 
+/// A disk.
+#[derive(Debug)]
+pub(crate) enum VirtioDisk {
+    /// Its image is ours.
+    Image(Image),
+    /// Another program has it.
+    Served(Box<Served>),
+}
+
+/// A network card.
+#[derive(Debug)]
+pub(crate) enum VirtioCard {
+    /// Its frames are moved by us.
+    Cables(Card),
+    /// Another program moves them.
+    Served(Box<Served>),
+}
+
 /// What is plugged in.
 #[derive(Debug, Default)]
 pub(crate) struct Virtio {
-    pub(crate) disks: Vec<Image>,
-    pub(crate) cards: Vec<Card>,
+    pub(crate) disks: Vec<VirtioDisk>,
+    pub(crate) cards: Vec<VirtioCard>,
+    pub(crate) shares: Vec<Served>,
     pub(crate) sockets: Option<Sockets>,
     pub(crate) rng: bool,
     pub(crate) balloon: bool,
@@ -85,25 +105,66 @@ impl Virtio {
     /// Others may have the images from now on: a machine that ended has. The locks would end by themselves, but
     /// later: the host takes rings of io_uring apart after the end of their process.
     pub(crate) fn unlock_disks(&self) {
-        let files = self.disks.iter().flat_map(|disk| disk.image.descriptors());
+        let files = self.images().flat_map(|disk| disk.image.descriptors());
         for file in files {
             // Where there is no lock there is none to end.
             let _none = rustix::fs::flock(file, FlockOperation::Unlock);
         }
     }
 
+    fn images(&self) -> impl Iterator<Item = &Image> {
+        self.disks.iter().filter_map(|disk| match disk {
+            VirtioDisk::Image(image) => Some(image),
+            VirtioDisk::Served(_) => None,
+        })
+    }
+
+    /// The devices whose queues other programs serve.
+    pub(crate) fn served(&self) -> impl Iterator<Item = &Served> {
+        let disks = self.disks.iter().filter_map(|disk| match disk {
+            VirtioDisk::Served(served) => Some(&**served),
+            VirtioDisk::Image(_) => None,
+        });
+        let cards = self.cards.iter().filter_map(|card| match card {
+            VirtioCard::Served(served) => Some(&**served),
+            VirtioCard::Cables(_) => None,
+        });
+        disks.chain(cards).chain(&self.shares)
+    }
+
     /// The descriptors that the VM process keeps.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let cables = self.cards.iter().flat_map(|card| &card.cables);
+        let cables = self.cards.iter().filter_map(|card| match card {
+            VirtioCard::Cables(card) => Some(&card.cables),
+            VirtioCard::Served(_) => None,
+        });
+        let cables = cables.flatten();
+        let askers = self.served().map(|served| served.asker.as_fd());
         let sockets = self.sockets.iter();
         let sockets = sockets.flat_map(|one| [one.listener.as_fd(), one.connector.as_fd()]);
-        let disks = self.disks.iter().flat_map(|disk| disk.image.descriptors());
-        disks.chain(cables.map(AsFd::as_fd)).chain(sockets)
+        let disks = self.images().flat_map(|disk| disk.image.descriptors());
+        let cables = cables.map(AsFd::as_fd);
+        disks.chain(cables).chain(sockets).chain(askers)
     }
 }
 
+/// Opens what a disk stands on.
+pub(super) fn open_disk(argument: DiskArgument) -> Result<VirtioDisk, Failure> {
+    if let Some(socket) = &argument.vhost_user {
+        let served = served::open_disk(socket, &argument)?;
+        return Ok(VirtioDisk::Served(Box::new(served)));
+    }
+    if argument.file.as_os_str().is_empty() {
+        return Err(Failure::usage(
+            "a disk has no image",
+            "name it with file=, or a program that has it with vhost-user=",
+        ));
+    }
+    open_image(argument).map(VirtioDisk::Image)
+}
+
 /// Opens and locks a disk's image, with all that it stands on.
-pub(super) fn open_image(argument: DiskArgument) -> Result<Image, Failure> {
+fn open_image(argument: DiskArgument) -> Result<Image, Failure> {
     let options = OpenOptions {
         format: argument.format.map(|format| match format {
             DiskFormat::Raw => Format::Raw,
@@ -148,9 +209,14 @@ pub(super) fn open_card(
     argument: &NetArgument,
     name: &str,
     index: usize,
-) -> Result<Option<Card>, Failure> {
+) -> Result<Option<VirtioCard>, Failure> {
+    let mac = argument.mac.unwrap_or_else(|| derive_mac(name, index));
     let cables = match &argument.link {
         NetLink::None => return Ok(None),
+        NetLink::VhostUser(socket) => {
+            let served = served::open_card(socket, mac)?;
+            return Ok(Some(VirtioCard::Served(Box::new(served))));
+        }
         NetLink::User => {
             let start = || {
                 let (starting, socket) = passt::start(&argument.forwards)?;
@@ -168,8 +234,7 @@ pub(super) fn open_card(
             vec![Cable::Socket(socket)]
         }
     };
-    let mac = argument.mac.unwrap_or_else(|| derive_mac(name, index));
-    Ok(Some(Card { mac, cables }))
+    Ok(Some(VirtioCard::Cables(Card { mac, cables })))
 }
 
 /// Opens what a socket device leads to.

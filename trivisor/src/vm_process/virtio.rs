@@ -12,6 +12,7 @@ use trivisor_backends::disk::{Cache, Disk, DiskError, DiskOptions, Limited, Open
 use trivisor_backends::entropy::HostEntropy;
 use trivisor_backends::net;
 use trivisor_backends::rate_limiter::RateLimiter;
+use trivisor_backends::vhost_user::{Asker, BackEndQueues};
 use trivisor_backends::vsock::{Host, RemoteConnector};
 use trivisor_buses::{CharOutput, Storage, Work};
 use trivisor_devices_pv::balloon::BalloonOptions;
@@ -22,6 +23,7 @@ use trivisor_devices_pv::board::{
 use trivisor_devices_pv::map;
 use trivisor_devices_pv::net::{Net, NetOptions};
 use trivisor_devices_pv::rng::Rng;
+use trivisor_devices_pv::vhost_user::VhostUser;
 use trivisor_devices_pv::vsock::{Vsock, VsockOptions};
 use trivisor_memory::{FileMapping, GuestRam};
 use trivisor_vmm_core::VirtioConfig;
@@ -29,7 +31,8 @@ use trivisor_vmm_core::VirtioConfig;
 use super::jail::Jail;
 use crate::arguments::DiskCache;
 use crate::failure::Failure;
-use crate::plan::virtio::{Cable, Card, Image, Sockets};
+use crate::plan::served::Served;
+use crate::plan::virtio::{Cable, Card, Image, Sockets, VirtioCard, VirtioDisk};
 use crate::plan::{self, Plan};
 use crate::settings::TransportSetting;
 
@@ -83,10 +86,15 @@ pub(super) fn config(
     workers: &Workers,
 ) -> Result<VirtioConfig, Failure> {
     let mut devices: Vec<Box<dyn Plug>> = Vec::new();
-    for image in &plan.virtio.disks {
-        let opened = image.image.try_clone();
-        let opened = opened.map_err(Failure::refused("a disk's descriptor"))?;
-        devices.push(plug_disk(image, opened, workers.clone()));
+    for disk in &plan.virtio.disks {
+        devices.push(match disk {
+            VirtioDisk::Image(image) => {
+                let opened = image.image.try_clone();
+                let opened = opened.map_err(Failure::refused("a disk's descriptor"))?;
+                plug_disk(image, opened, workers.clone())
+            }
+            VirtioDisk::Served(served) => plug_served("virtio-block", served)?,
+        });
     }
     for (image, mapping) in plan.pmem.iter().zip(pmem) {
         if plan.is_virtio_pmem(image) {
@@ -95,7 +103,15 @@ pub(super) fn config(
         }
     }
     for card in &plan.virtio.cards {
-        devices.push(plug_card(card).map_err(Failure::refused("a network card's descriptor"))?);
+        devices.push(match card {
+            VirtioCard::Cables(card) => {
+                plug_card(card).map_err(Failure::refused("a network card's descriptor"))?
+            }
+            VirtioCard::Served(served) => plug_served("virtio-net", served)?,
+        });
+    }
+    for share in &plan.virtio.shares {
+        devices.push(plug_served("virtio-fs", share)?);
     }
     if plan.virtio.rng {
         devices.push(Box::new(PlugWith::new("virtio-rng", |ram| {
@@ -143,6 +159,21 @@ fn plug_sockets(sockets: &Sockets) -> io::Result<Box<dyn Plug>> {
         let (host, source) = Host::new(listener, connector, ram.clone())?;
         let device = Vsock::new(options, Box::new(host)).map_err(io::Error::other)?;
         Ok(Made::new(device, vec![source]))
+    })))
+}
+
+fn plug_served(name: &'static str, served: &Served) -> Result<Box<dyn Plug>, Failure> {
+    let asker = served.asker.try_clone();
+    let asker = asker.map_err(Failure::refused("a back-end's descriptor"))?;
+    let (function, wanted) = (served.function.clone(), served.wanted);
+    let offer = served.offer.clone();
+    Ok(Box::new(PlugWith::new(name, move |ram| {
+        let (asker, queues) = (Asker::new(asker), function.queues());
+        let (server, source) =
+            BackEndQueues::new(wanted, offer, asker, ram, queues).map_err(io::Error::other)?;
+        let device = VhostUser::new(function, Box::new(server)).map_err(io::Error::other)?;
+        let sources = vec![source];
+        Ok(Made::new(device, sources))
     })))
 }
 

@@ -254,6 +254,16 @@ impl Queue {
         }
     }
 
+    /// The used index that stands in guest RAM, where somebody else serves this queue; none of a packed ring, or of one
+    /// that is not enabled.
+    #[must_use]
+    pub fn used_index(&self, ram: &GuestRam) -> Option<u16> {
+        match &self.ring {
+            Ring::Split(ring) => ring.used_index(ram),
+            Ring::Disabled | Ring::Packed(_) => None,
+        }
+    }
+
     /// Keeps what broke the queue.
     fn check<T>(&mut self, result: Result<T, QueueError>) -> Result<T, QueueError> {
         if let Err(error) = &result {

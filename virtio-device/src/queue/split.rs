@@ -215,6 +215,11 @@ impl SplitRing {
         }
     }
 
+    pub(super) fn used_index(&self, ram: &GuestRam) -> Option<u16> {
+        let used = self.used(ram).ok()?;
+        used.load_u16(IDX, Ordering::Acquire).ok()
+    }
+
     fn load_avail(&self, available: &Window<'_>) -> Result<u16, QueueError> {
         let to = available.load_u16(IDX, Ordering::Acquire)?;
         let (from, size) = (self.next_avail, self.size);

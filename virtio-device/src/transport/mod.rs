@@ -166,7 +166,7 @@ impl<D: VirtioDevice> Transport<D> {
         } else {
             0
         };
-        self.device.features() | self.offer.bits() | in_order
+        self.device.features() | (self.offer.bits() | in_order) & self.device.queue_features()
     }
 
     pub(crate) const fn status(&self) -> Status {
