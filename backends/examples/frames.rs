@@ -16,7 +16,7 @@ const WHOLE: usize = 1514;
 /// The longest of all: Ethernet's header and an IP packet.
 const LONGEST: usize = 14 + 65535;
 /// Bytes of TCP's data in a packet.
-const SEGMENT: u16 = 1460;
+const SEGMENT: u16 = 1448;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let name = std::env::args().nth(1).ok_or("usage: frames TAP")?;
@@ -45,10 +45,13 @@ fn frame(bytes: usize) -> Option<Vec<u8>> {
         // VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_TCPV4, hdr_len, gso_size, csum_start, csum_offset.
         let [segment, more] = SEGMENT.to_le_bytes();
         header[..10].copy_from_slice(&[1, 1, HEADERS, 0, segment, more, 34, 0, 16, 0]);
-        let [high, low] = u16::try_from(bytes - 14).ok()?.to_be_bytes();
         // IPv4, don't fragment, 64 hops, TCP from 10.0.0.2 to 10.0.0.1; ports 2 and 1, ACK.
-        headers.extend([8, 0, 0x45, 0, high, low, 0, 0, 0x40, 0, 64, 6, 0, 0]);
-        headers.extend([10, 0, 0, 2, 10, 0, 0, 1]);
+        let length = u16::try_from(bytes - 14).ok()?;
+        let words = [
+            0x4500, length, 0, 0x4000, 0x4006, 0, 0x0a00, 0x0002, 0x0a00, 0x0001,
+        ];
+        headers.extend([8, 0]);
+        headers.extend(checked(words).map(u16::to_be_bytes).as_flattened());
         headers.extend([0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10, 0xff, 0xff]);
     } else {
         // "Local experimental" (IEEE 802).
@@ -58,4 +61,14 @@ fn frame(bytes: usize) -> Option<Vec<u8>> {
     frame.extend(headers);
     frame.resize(HEADER_LEN + bytes, 0xa5);
     Some(frame)
+}
+
+/// A header of IPv4 with its checksum (RFC 1071).
+fn checked(mut words: [u16; 10]) -> [u16; 10] {
+    let sum = words.iter().fold(0_u16, |sum, word| {
+        let (sum, carry) = sum.overflowing_add(*word);
+        sum + u16::from(carry)
+    });
+    words[5] = !sum;
+    words
 }

@@ -41,7 +41,7 @@ const NUM_BUFFERS: usize = 10;
 /// Of Ethernet, IPv4 and TCP.
 const HEADERS: u8 = 14 + 20 + 20;
 /// Bytes of TCP's data in a packet that is sent.
-const SEGMENT: u16 = 1460;
+const SEGMENT: u16 = 1448;
 /// The longest frame that is no uncut segment.
 const WHOLE: usize = 1514;
 /// The longest of all: Ethernet's header and an IP packet.
@@ -69,19 +69,28 @@ fn frame(bytes: usize) -> Vec<u8> {
     // VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_TCPV4, hdr_len, gso_size, csum_start, csum_offset.
     let [segment, more] = SEGMENT.to_le_bytes();
     header[..10].copy_from_slice(&[1, 1, HEADERS, 0, segment, more, 34, 0, 16, 0]);
-    let length = u16::try_from(bytes - 14).unwrap_or(u16::MAX);
-    let [high, low] = length.to_be_bytes();
     // IPv4, don't fragment, 64 hops, TCP from 10.0.0.1 to 10.0.0.2; ports 1 and 2, ACK.
-    let ip = [
-        0x45, 0, high, low, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
-    ];
+    let length = u16::try_from(bytes - 14).unwrap_or(u16::MAX);
+    let ip = checked([
+        0x4500, length, 0, 0x4000, 0x4006, 0, 0x0a00, 0x0001, 0x0a00, 0x0002,
+    ]);
     let tcp = [
         0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0,
     ];
     ethernet[12..14].copy_from_slice(&[8, 0]);
-    ethernet[14..34].copy_from_slice(&ip);
+    ethernet[14..34].copy_from_slice(ip.map(u16::to_be_bytes).as_flattened());
     ethernet[34..54].copy_from_slice(&tcp);
     frame
+}
+
+/// A header of IPv4 with its checksum (RFC 1071).
+fn checked(mut words: [u16; 10]) -> [u16; 10] {
+    let sum = words.iter().fold(0_u16, |sum, word| {
+        let (sum, carry) = sum.overflowing_add(*word);
+        sum + u16::from(carry)
+    });
+    words[5] = !sum;
+    words
 }
 
 /// A card of which one queue is used.

@@ -1,6 +1,6 @@
 //! The tap that the guest's card is on, and what is at its other end.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -112,13 +112,18 @@ impl Drop for Wire {
 )]
 fn enter_namespace() -> Result<()> {
     rustix::thread::unshare(UnshareFlags::NEWNET)?;
-    // Else the host chats on each interface that comes up.
-    std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1")
-        .or_else(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        })
-        .context("IPv6")
+    // Else the host chats on each interface that comes up, and filters what crosses the bridge.
+    for (file, value) in [
+        ("ipv6/conf/default/disable_ipv6", "1"),
+        ("bridge/bridge-nf-call-iptables", "0"),
+    ] {
+        match std::fs::write(Path::new("/proc/sys/net").join(file), value) {
+            // A kernel without it does not.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            result => result.with_context(|| file.to_owned())?,
+        }
+    }
+    Ok(())
 }
 
 /// In a table of `NAME: ` with eight numbers each of what came from the interface and of what went to it: bytes,
