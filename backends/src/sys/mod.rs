@@ -1,5 +1,6 @@
 //! System calls that have no safe wrapper: all unsafe code of this crate.
 
+pub(crate) mod batch;
 pub(crate) mod buffers;
 pub(crate) mod image_file;
 pub(crate) mod inherit;

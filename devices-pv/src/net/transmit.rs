@@ -1,12 +1,15 @@
 //! Frames from the buffers of a transmit queue onto a cable: virtio 1.3, 5.1.6.2.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 use trivisor_buses::{Packets, Segment};
 use trivisor_virtio_device::{Chain, Io};
 
 use super::NetCounters;
 use super::regs::HEADER_LEN;
+
+/// Frames that a cable gets at once.
+const BATCH: usize = 64;
 
 /// A transmit queue.
 #[derive(Debug)]
@@ -16,16 +19,33 @@ pub(super) struct Transmitter {
     /// The cable was full; it wakes the device when it no longer is.
     pub(super) blocked: bool,
     // Kept so that nothing is allocated.
-    chain: Chain,
-    frame: Vec<Segment>,
+    batch: Vec<Outgoing>,
+    results: Vec<io::Result<()>>,
 }
 
-/// What became of a frame.
-enum Sent {
-    /// It is gone, one way or the other.
-    Gone,
-    /// The cable is full.
-    Full,
+/// A buffer of the driver's.
+#[derive(Debug, Default)]
+struct Outgoing {
+    chain: Chain,
+    /// The frame without its header, where the cable wants none.
+    bare: Vec<Segment>,
+    /// It is none where it has no byte behind the header, or an address beyond the end of the address space.
+    is_frame: bool,
+}
+
+impl Outgoing {
+    fn look(&mut self, has_header: bool) {
+        let len = self.chain.readable_len();
+        self.is_frame = len > HEADER_LEN;
+        if !has_header && self.is_frame {
+            self.bare.clear();
+            let bare = &mut self.bare;
+            let cut = self
+                .chain
+                .readable_range(HEADER_LEN, len - HEADER_LEN, bare);
+            self.is_frame = cut.is_ok();
+        }
+    }
 }
 
 impl Transmitter {
@@ -34,8 +54,8 @@ impl Transmitter {
             queue,
             size,
             blocked: false,
-            chain: Chain::default(),
-            frame: Vec::new(),
+            batch: Vec::new(),
+            results: Vec::new(),
         }
     }
 
@@ -52,19 +72,17 @@ impl Transmitter {
             return;
         }
         let before = counters.sent + counters.send_dropped;
-        let mut left = self.size;
+        let mut left = usize::from(self.size);
         let mut more = true;
         while more {
             io.want_notifications(self.queue, false);
-            while left > 0 && !self.blocked && io.pop(self.queue, &mut self.chain) {
-                left -= 1;
-                match self.send(cable.as_deref_mut().map(Box::as_mut), counters) {
-                    Sent::Gone => io.push(self.queue, self.chain.id(), 0),
-                    Sent::Full => {
-                        io.unpop(self.queue, &self.chain);
-                        self.blocked = true;
-                    }
+            while !self.blocked {
+                let count = self.pop(left.min(BATCH), io);
+                if count == 0 {
+                    break;
                 }
+                left -= count;
+                self.send(count, cable.as_deref_mut().map(Box::as_mut), io, counters);
             }
             // A full cable says when to go on, so the driver need not. One with more buffers than its queue breaks the
             // rules, and may wait.
@@ -75,35 +93,56 @@ impl Transmitter {
         }
     }
 
+    /// Pops up to `most` buffers into the batch; how many there were.
+    fn pop(&mut self, most: usize, io: &mut Io<'_>) -> usize {
+        if self.batch.len() < most {
+            self.batch.resize_with(most, Outgoing::default);
+        }
+        let mut slots = self.batch.iter_mut().take(most);
+        slots
+            .position(|slot| !io.pop(self.queue, &mut slot.chain))
+            .unwrap_or(most)
+    }
+
+    /// Sends the first `count` of the batch, and gives them back; those that the cable has no room for are popped again
+    /// later.
     fn send(
         &mut self,
+        count: usize,
         cable: Option<&mut (dyn Packets + 'static)>,
+        io: &mut Io<'_>,
         counters: &mut NetCounters,
-    ) -> Sent {
-        let len = self.chain.readable_len();
-        let Some(cable) = cable.filter(|_| len > HEADER_LEN) else {
-            counters.send_dropped += 1;
-            return Sent::Gone;
-        };
-        let frame = if cable.has_header() {
-            self.chain.readable()
+    ) {
+        let batch = self.batch.get_mut(..count).unwrap_or_default();
+        self.results.clear();
+        if let Some(cable) = cable {
+            let has_header = cable.has_header();
+            batch.iter_mut().for_each(|slot| slot.look(has_header));
+            let frames = batch.iter().filter(|slot| slot.is_frame);
+            let mut frames = frames.map(|slot| match has_header {
+                true => slot.chain.readable(),
+                false => slot.bare.as_slice(),
+            });
+            cable.send_all(&mut frames, &mut self.results);
         } else {
-            self.frame.clear();
-            let cut = self
-                .chain
-                .readable_range(HEADER_LEN, len - HEADER_LEN, &mut self.frame);
-            if cut.is_err() {
-                // An address beyond the end of the address space.
-                counters.send_dropped += 1;
-                return Sent::Gone;
-            }
-            &self.frame
-        };
-        match cable.send(frame) {
-            Ok(()) => counters.sent += 1,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Sent::Full,
-            Err(_) => counters.send_dropped += 1,
+            batch.iter_mut().for_each(|slot| slot.is_frame = false);
         }
-        Sent::Gone
+        let mut results = self.results.iter();
+        let mut gone = 0;
+        for slot in &*batch {
+            match slot.is_frame.then(|| results.next()) {
+                // Nothing becomes of those behind one for which there was no room.
+                Some(None) => break,
+                Some(Some(Err(error))) if error.kind() == ErrorKind::WouldBlock => break,
+                Some(Some(Ok(()))) => counters.sent += 1,
+                Some(Some(Err(_))) | None => counters.send_dropped += 1,
+            }
+            io.push(self.queue, slot.chain.id(), 0);
+            gone += 1;
+        }
+        for slot in batch.iter().skip(gone).rev() {
+            io.unpop(self.queue, &slot.chain);
+            self.blocked = true;
+        }
     }
 }
