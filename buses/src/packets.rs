@@ -52,9 +52,9 @@ pub trait Packets: Send {
 
     /// Sends each of the frames as [`send`](Self::send) does, in their order, up to the first for which the cable is full;
     /// `results` gets what became of each of them, that one included.
-    fn send_all<'a>(
+    fn send_all(
         &mut self,
-        frames: &mut dyn Iterator<Item = &'a [Segment]>,
+        frames: &mut dyn Iterator<Item = &[Segment]>,
         results: &mut Vec<io::Result<()>>,
     ) {
         for frame in frames {

@@ -61,11 +61,11 @@ impl Batch {
     }
 
     /// Writes each of `frames` that is one to `file`, which does not block, and adds to `results` what became of each of them.
-    pub(crate) fn write<'a>(
+    pub(crate) fn write(
         &mut self,
         file: BorrowedFd<'_>,
         ram: &GuestRam,
-        frames: &mut dyn Iterator<Item = io::Result<&'a [Segment]>>,
+        frames: &mut dyn Iterator<Item = io::Result<&[Segment]>>,
         results: &mut Vec<io::Result<()>>,
     ) {
         loop {

@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod buffers;
 pub(crate) mod image_file;
 pub(crate) mod inherit;
+pub(crate) mod reader;
 pub(crate) mod ring;
 pub(crate) mod runs;
 pub(crate) mod step;

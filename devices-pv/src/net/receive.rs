@@ -66,8 +66,12 @@ pub(super) struct Receiver {
     // Kept so that nothing is allocated.
     spare: Vec<Chain>,
     into: Vec<Segment>,
-    /// What `into` was chosen for, and its bytes, while that is right.
-    chosen: Option<(Shape, u64)>,
+    /// Segments at the front of `into` that belong to buffers no longer held.
+    past: usize,
+    /// Buffers from the oldest held one on whose segments are in `into` behind those, ...
+    laid: usize,
+    /// ... for frames of this shape, if any are.
+    chosen: Option<Shape>,
 }
 
 impl Receiver {
@@ -82,6 +86,8 @@ impl Receiver {
             unpublished: 0,
             spare: Vec::new(),
             into: Vec::new(),
+            past: 0,
+            laid: 0,
             chosen: None,
         }
     }
@@ -110,7 +116,7 @@ impl Receiver {
                 return Pause::Starved;
             }
             let total = self.choose(shape);
-            match cable.receive(&self.into) {
+            match cable.receive(self.target()) {
                 Ok(len) => {
                     errors = 0;
                     let len = if shape.has_header {
@@ -219,37 +225,63 @@ impl Receiver {
         }
         self.owed = self.owed.saturating_sub(1);
         self.bytes += len;
-        self.chosen = None;
         self.held.push_back(chain);
         true
     }
 
-    /// Chooses the segments for a frame, with room for one byte more than it may have; all their bytes, header included.
+    /// Chooses the segments for a frame: those of all buffers that are held. All their bytes, header included.
+    ///
+    /// Most of them were chosen for the frame before.
     fn choose(&mut self, shape: Shape) -> u64 {
-        if let Some((_, total)) = self.chosen.filter(|(chosen, _)| *chosen == shape) {
-            return total;
+        if self.chosen != Some(shape) {
+            self.into.clear();
+            (self.past, self.laid) = (0, 0);
+            self.chosen = Some(shape);
         }
-        self.into.clear();
-        let mut skip = if shape.has_header { 0 } else { HEADER_LEN };
-        let mut room = shape.most() + 1;
-        for segment in self.held.iter().flat_map(Chain::writable) {
-            if room == 0 {
-                break;
-            }
-            let mut cut = *segment;
-            cut.len = u32::try_from(room.min(cut.len.into())).unwrap_or(cut.len);
-            room -= u64::from(cut.len);
-            let skipped = u32::try_from(skip.min(cut.len.into())).unwrap_or(0);
-            skip -= u64::from(skipped);
-            if skipped < cut.len {
-                let len = cut.len - skipped;
-                let address = cut.address.saturating_add(skipped.into());
-                self.into.push(Segment { address, len });
-            }
+        for chain in self.held.iter().skip(self.laid) {
+            self.into.extend_from_slice(chain.writable());
         }
-        let total = shape.most() + 1 - room;
-        self.chosen = Some((shape, total));
-        total
+        self.laid = self.held.len();
+        if !shape.has_header {
+            self.skip_header();
+        }
+        self.bytes
+    }
+
+    /// The header is not the cable's.
+    fn skip_header(&mut self) {
+        self.chosen = None;
+        let mut skip = HEADER_LEN;
+        let whole = self.into.iter().take_while(|segment| {
+            let fits = u64::from(segment.len) <= skip;
+            skip -= if fits { segment.len.into() } else { 0 };
+            fits
+        });
+        self.past = whole.count();
+        if let Some(segment) = self.into.get_mut(self.past) {
+            segment.address = segment.address.saturating_add(skip);
+            // Less than the length.
+            segment.len -= u32::try_from(skip).unwrap_or(0);
+        }
+    }
+
+    fn target(&self) -> &[Segment] {
+        self.into.get(self.past..).unwrap_or_default()
+    }
+
+    /// The `count` oldest buffers are no longer held.
+    fn forget_segments(&mut self, count: usize) {
+        self.past += self
+            .held
+            .iter()
+            .take(count)
+            .map(|chain| chain.writable().len())
+            .sum::<usize>();
+        self.laid = self.laid.saturating_sub(count);
+        if self.past > self.half {
+            self.into.drain(..self.past.min(self.into.len()));
+            self.past = 0;
+        }
     }
 
     /// Gives the driver a frame that has `len` bytes with its header, for which there were `total`.
@@ -268,7 +300,8 @@ impl Receiver {
             None => 0,
         };
         let is_long = len > HEADER_LEN + shape.longest_whole;
-        if len <= HEADER_LEN || len > room || is_long && !self.is_segmented(shape, io) {
+        let is_wrong = len <= HEADER_LEN || len > room.min(shape.most());
+        if is_wrong || is_long && !self.is_segmented(shape, io) {
             counters.receive_dropped += 1;
             return;
         }
@@ -284,7 +317,7 @@ impl Receiver {
             io.fail(self.queue, error);
             return;
         }
-        self.chosen = None;
+        self.forget_segments(buffers.into());
         let mut rest = len;
         for chain in self.held.drain(..usize::from(buffers)) {
             let written = rest.min(chain.writable_len());
@@ -305,7 +338,7 @@ impl Receiver {
     /// Whether the header says that the frame is to be cut into segments.
     fn is_segmented(&self, shape: Shape, io: &Io<'_>) -> bool {
         let mut skip = GSO_TYPE;
-        let holds = self.into.iter().find(|segment| {
+        let holds = self.target().iter().find(|segment| {
             let here = skip < segment.len;
             skip = if here { skip } else { skip - segment.len };
             here
@@ -335,7 +368,7 @@ impl Receiver {
     /// The error of a driver whose buffers are not RAM.
     fn outside_of_ram(&self, io: &Io<'_>) -> Option<QueueError> {
         let memory = io.ram().memory();
-        let wrong = self.into.iter().find(|segment| {
+        let wrong = self.target().iter().find(|segment| {
             let len = usize::try_from(segment.len);
             !len.is_ok_and(|len| memory.check_range(GuestAddress(segment.address), len))
         });

@@ -17,6 +17,7 @@ use trivisor_memory::GuestRam;
 
 use super::{MAX_FRAME, frame_len};
 use crate::sys::batch::Batch;
+use crate::sys::reader::Reader;
 use crate::sys::{tun, vectored};
 
 pub use open::TapError;
@@ -39,6 +40,7 @@ pub struct Tap {
     ram: GuestRam,
     offloads: Offloads,
     batch: Batch,
+    reader: Reader,
 }
 
 impl Tap {
@@ -59,6 +61,7 @@ impl Tap {
         };
         Ok(Self {
             tap,
+            reader: Reader::new(ram.clone()),
             ram,
             offloads,
             batch: Batch::new(),
@@ -85,9 +88,9 @@ impl Packets for Tap {
         Ok(())
     }
 
-    fn send_all<'a>(
+    fn send_all(
         &mut self,
-        frames: &mut dyn Iterator<Item = &'a [Segment]>,
+        frames: &mut dyn Iterator<Item = &[Segment]>,
         results: &mut Vec<io::Result<()>>,
     ) {
         let first = results.len();
@@ -113,7 +116,7 @@ impl Packets for Tap {
     }
 
     fn receive(&mut self, into: &[Segment]) -> io::Result<usize> {
-        vectored::read(&self.tap, &self.ram, into)
+        self.reader.read(self.tap.as_fd(), into)
     }
 }
 

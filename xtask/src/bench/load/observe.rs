@@ -1,5 +1,6 @@
 //! A guest under load, from outside.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::ops::Range;
@@ -69,6 +70,7 @@ pub(super) fn loads(mut command: Command, device: &str, ear: Ear<'_>) -> Result<
     let _watchdog = Watchdog::new(child.id());
     let output = child.stdout.take().context("no pipe")?;
     let (mut loads, mut parts, mut cpu) = (Vec::new(), Vec::new(), 0);
+    let mut tree = Tree::of(child.id());
     let mut before = None;
     for line in BufReader::new(output).split(b'\n') {
         let line = line?;
@@ -79,11 +81,11 @@ pub(super) fn loads(mut command: Command, device: &str, ear: Ear<'_>) -> Result<
         }
         let is_done = line.starts_with(&words.done);
         if line == words.begin {
-            before = Some((nanoseconds_of_tree(child.id())?, now()?));
+            before = Some((tree.nanoseconds(), now()?));
         } else if (is_done || line == words.end)
-            && let Some((nanoseconds, begin)) = before.take()
+            && let Some((times, begin)) = before.take()
         {
-            cpu += nanoseconds_of_tree(child.id())?.saturating_sub(nanoseconds);
+            cpu += passed(&times, &tree.nanoseconds());
             parts.push(begin..now()?);
         }
         if is_done {
@@ -172,20 +174,50 @@ const fn number(count: u64) -> f64 {
     count as f64
 }
 
-/// CPU time of a process and all below it, that of threads that have ended left out: those of a VMM stay.
-fn nanoseconds_of_tree(pid: u32) -> Result<u64> {
-    let mut sum = 0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread may have ended meanwhile.
-        let thread = thread?.path();
-        let statistics = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
-        sum += nanoseconds(&statistics);
-        let children = fs::read_to_string(thread.join("children")).unwrap_or_default();
-        for child in children.split_whitespace() {
-            sum += nanoseconds_of_tree(child.parse()?)?;
+/// A process and all below it. The kernel may leave out a child when it is asked for them, so that they are remembered.
+struct Tree {
+    processes: BTreeSet<u32>,
+}
+
+impl Tree {
+    fn of(root: u32) -> Self {
+        Self {
+            processes: BTreeSet::from([root]),
         }
     }
-    Ok(sum)
+
+    /// CPU time of each, that of threads that have ended left out: those of a VMM stay.
+    fn nanoseconds(&mut self) -> BTreeMap<u32, u64> {
+        let mut times = BTreeMap::new();
+        while let Some(process) = self
+            .processes
+            .iter()
+            .copied()
+            .find(|process| !times.contains_key(process))
+        {
+            let mut sum = 0;
+            let threads = fs::read_dir(format!("/proc/{process}/task"));
+            // Process or thread may have ended meanwhile.
+            for thread in threads.into_iter().flatten().flatten() {
+                let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+                sum += nanoseconds(&read("schedstat"));
+                let children = read("children");
+                let children = children.split_whitespace().map(str::parse::<u32>);
+                self.processes.extend(children.flatten());
+            }
+            times.insert(process, sum);
+        }
+        times
+    }
+}
+
+/// Of those that were there both times.
+fn passed(before: &BTreeMap<u32, u64>, after: &BTreeMap<u32, u64>) -> u64 {
+    let each = after.iter().filter_map(|(process, after)| {
+        let before = before.get(process)?;
+        Some(after.saturating_sub(*before))
+    });
+    each.sum()
 }
 
 /// On a processor: the first field (Linux, `Documentation/scheduler/sched-stats.rst`).
@@ -230,6 +262,15 @@ mod tests {
     fn the_time_on_a_processor_is_the_first_field() {
         assert_eq!(nanoseconds("1234 99 7\n"), 1234);
         assert_eq!(nanoseconds(""), 0);
+    }
+
+    #[test]
+    fn a_process_that_came_later_does_not_count() {
+        let (before, after) = ([(1, 10), (2, 5)], [(1, 30), (2, 5), (3, 100)]);
+        assert_eq!(passed(&before.into(), &after.into()), 20);
+        let own = std::process::id();
+        let times = Tree::of(own).nanoseconds();
+        assert!(times.get(&own).is_some_and(|time| *time > 0));
     }
 
     #[test]
