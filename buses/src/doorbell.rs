@@ -1,5 +1,9 @@
 //! Writes that wake a queue without a visit to the device.
 
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
 /// A guest write that rings: at this address, of this width, with this value where one is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DoorbellAddress {
@@ -7,7 +11,7 @@ pub struct DoorbellAddress {
     pub address: u64,
     /// True: a port.
     pub port: bool,
-    /// Bytes written: 1, 2, 4 or 8; 0 stands for any.
+    /// Bytes written: 1, 2, 4 or 8; 0 stands for any, and then there is no value.
     pub width: u8,
     /// Only this value rings.
     pub value: Option<u64>,
@@ -22,11 +26,20 @@ pub trait Doorbell: Send + Sync {
     ///
     /// # Errors
     /// What the host said, for example that its limit is reached.
-    fn arm(&self, at: DoorbellAddress) -> std::io::Result<()>;
+    fn arm(&self, at: DoorbellAddress) -> io::Result<()>;
 
     /// Marks the bell for removal; it may ring until the removals are committed.
     fn disarm(&self, at: DoorbellAddress);
 
     /// Takes all marked bells off at once.
     fn commit_removals(&self);
+}
+
+/// Where bells come from.
+pub trait Doorbells: Send + Sync {
+    /// A bell that hangs nowhere, and what becomes readable when it rings.
+    ///
+    /// # Errors
+    /// When the process has no more descriptors.
+    fn make(&self) -> io::Result<(Arc<dyn Doorbell>, OwnedFd)>;
 }

@@ -33,7 +33,7 @@ pub use board::{Board, FitError};
 pub use character::{CharInput, CharOutput};
 pub use component::{Component, RestoreError, SavedState};
 pub use dma::{Dma, DmaError};
-pub use doorbell::{Doorbell, DoorbellAddress};
+pub use doorbell::{Doorbell, DoorbellAddress, Doorbells};
 pub use entropy::Entropy;
 pub use events::{EventSink, MachineEvent, MemoryBalloon, PowerButton};
 pub use line::{Line, LineEnd, Wire};
@@ -48,4 +48,4 @@ pub use storage::{Completion, Geometry, Storage, StorageBusy, StorageOp, Storage
 pub use streams::{StreamEnd, StreamEvent, StreamHost, StreamId};
 pub use time::{Clock, GuestTime, Timer, WallClock};
 pub use vm_device::bus::{MmioAddress, MmioRange, PioAddress, PioRange};
-pub use wake::{Source, Wake, Woken};
+pub use wake::{Look, Source, Wake, Woken, Work};

@@ -1,6 +1,5 @@
 //! Where a board puts its chips, and what the host gives them.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use trivisor_memory::{FileMapping, GuestRam};
@@ -9,12 +8,13 @@ use crate::access::{MmioDevice, PortDevice, Widths};
 use crate::character::CharInput;
 use crate::component::{Component, RestoreError, SavedState};
 use crate::dma::Dma;
+use crate::doorbell::Doorbells;
 use crate::events::{EventSink, MemoryBalloon, PowerButton};
 use crate::msi::{EoiTarget, MsiSink, PinRoutes};
 use crate::routing::{MmioBus, PortBus, RouteError};
 use crate::shell::Shell;
 use crate::time::{Clock, WallClock};
-use crate::wake::{Source, Woken};
+use crate::wake::Source;
 
 /// What the host of a board provides: everything that chips may lean on.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub struct Host {
     pub msi: Arc<dyn MsiSink>,
     /// Knows which pin sends which message.
     pub pin_routes: Arc<dyn PinRoutes>,
+    /// Bells for queues; `None`: each notification of a driver is a visit to its device.
+    pub doorbells: Option<Arc<dyn Doorbells>>,
     /// Hears of power-off, reset and crash.
     pub events: Arc<dyn EventSink>,
     /// Guest RAM for bus masters.
@@ -255,9 +257,9 @@ impl Slots {
         &self.fitted.mmio
     }
 
-    /// `chip` is woken when `fd` can be read or written.
-    pub fn source(&mut self, fd: OwnedFd, chip: Arc<dyn Woken>) {
-        self.fitted.sources.push(Source { fd, chip });
+    /// A chip is woken when a descriptor can be read or written.
+    pub fn source(&mut self, source: Source) {
+        self.fitted.sources.push(source);
     }
 
     /// Copies a firmware table to guest RAM at `address`.

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use thiserror::Error;
-use trivisor_buses::{Board, FitError, MemoryBalloon, Shell, Slots, Woken};
+use trivisor_buses::{Board, FitError, MemoryBalloon, Shell, Slots, Source, Woken, Work};
 use trivisor_loader::acpi::Ecam;
 use trivisor_memory::GuestRam;
 use trivisor_mode_basic::board::{BasicBoard, BasicChips, Extension};
@@ -61,12 +61,33 @@ impl std::fmt::Debug for dyn Plug {
 }
 
 /// A device with the descriptors that wake it.
-#[derive(Debug)]
 pub struct Made<D> {
     /// The device.
     pub device: D,
     /// What its back-end becomes ready by.
     pub sources: Vec<OwnedFd>,
+    /// What its back-end does besides, on the thread that watches the sources.
+    pub work: Option<Box<dyn Work>>,
+}
+
+impl<D> Made<D> {
+    /// A device whose back-end works where it is called.
+    pub const fn new(device: D, sources: Vec<OwnedFd>) -> Self {
+        Self {
+            device,
+            sources,
+            work: None,
+        }
+    }
+}
+
+impl<D: std::fmt::Debug> std::fmt::Debug for Made<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Made")
+            .field("device", &self.device)
+            .field("sources", &self.sources)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A [`Plug`] that is a function of guest RAM.
@@ -119,10 +140,7 @@ impl Plug for BalloonPlug {
 
     fn plug(self: Box<Self>, socket: &mut Socket<'_>) -> Result<(), FitError> {
         let reclaim = Box::new(socket.slots.host().ram.clone());
-        let made = Made {
-            device: Balloon::new(self.0, reclaim),
-            sources: Vec::new(),
-        };
+        let made = Made::new(Balloon::new(self.0, reclaim), Vec::new());
         let balloon = socket.insert("virtio-balloon", made)?;
         socket.slots.balloon(Arc::new(BalloonHand(balloon)));
         Ok(())
@@ -190,11 +208,24 @@ impl Socket<'_> {
         D: VirtioDevice + 'static,
     {
         let host = self.slots.host().clone();
-        let Made { device, sources } = made;
+        let Made {
+            device,
+            mut sources,
+            work,
+        } = made;
+        let mut bell = None;
+        if let Some(bells) = host.doorbells.as_ref().filter(|_| device.wants_bells()) {
+            let (made, rings) = bells.make().map_err(FitError::chip(name))?;
+            sources.insert(0, rings);
+            bell = Some(made);
+        }
         let (chip, driven): (Arc<dyn Woken>, Arc<dyn Drive<D>>) = match &self.place {
             Place::Pci(bus) => {
                 let function = PciTransport::new(device, host.ram, host.msi, self.offer);
-                let function = function.map_err(FitError::chip(name))?;
+                let mut function = function.map_err(FitError::chip(name))?;
+                if let Some(bell) = bell {
+                    function = function.with_bell(bell);
+                }
                 let shell = bus.add(name, function).map_err(FitError::chip(name))?;
                 self.slots
                     .component(name, Arc::<FunctionShell<_>>::clone(&shell));
@@ -203,14 +234,19 @@ impl Socket<'_> {
             Place::Mmio { chips, at } => {
                 let (address, pin) = at.ok_or(NoRoom).map_err(FitError::chip(name))?;
                 let line = chips.io_apic().wire(pin).line();
-                let chip = MmioTransport::new(device, host.ram, line, self.offer);
+                let mut chip = MmioTransport::new(device, host.ram, line, self.offer);
+                if let Some(bell) = bell {
+                    chip = chip.with_bell(bell, address);
+                }
                 let slots = &mut *self.slots;
                 let shell = slots.mmio(name, address, mmio::SIZE, mmio::WIDTHS, chip)?;
                 (Arc::<Shell<_>>::clone(&shell), shell)
             }
         };
-        for source in sources {
-            self.slots.source(source, chip.clone());
+        let mut work = work;
+        for fd in sources {
+            let (chip, work) = (chip.clone(), work.take());
+            self.slots.source(Source { fd, chip, work });
         }
         Ok(driven)
     }

@@ -2,6 +2,7 @@
 
 mod cpu_table;
 mod cpuid;
+mod doorbell;
 mod exit;
 mod finish;
 mod host;
@@ -19,6 +20,7 @@ mod vm;
 #[cfg(test)]
 mod tests;
 
+pub use doorbell::VmDoorbells;
 pub use exit::{Exit, Io, RunError};
 pub use host::{HostKind, Kvm, KvmError};
 pub use irqchip::{IrqchipKind, LocalApics};

@@ -18,6 +18,7 @@ use trivisor_memory::Slot;
 use vmm_sys_util::errno;
 
 use crate::cpuid;
+use crate::doorbell::VmDoorbells;
 use crate::host::Kvm;
 use crate::irqchip::{IrqchipKind, LocalApics};
 use crate::quirks;
@@ -137,6 +138,12 @@ impl Vm {
     #[must_use]
     pub const fn local_apics(&self) -> &Arc<LocalApics> {
         &self.apics
+    }
+
+    /// Where bells for the guest's writes come from.
+    #[must_use]
+    pub fn doorbells(&self) -> Arc<VmDoorbells> {
+        Arc::new(VmDoorbells(Arc::clone(&self.fd)))
     }
 
     /// Maps `slot` into the guest; `owner` keeps its memory alive as long as the VM.

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use trivisor_buses::shell::AccessCounts;
 use trivisor_buses::{
-    AccessError, Installed, Line, MmioAddress, PioAddress, RestoreError, SavedState, Wake, Woken,
+    AccessError, Installed, Line, Look, MmioAddress, PioAddress, RestoreError, SavedState, Wake,
+    Woken,
 };
 use vm_device::{DeviceMmio, DevicePio};
 
@@ -197,6 +198,14 @@ impl<F: PciFunction> Installed for FunctionShell<F> {
 impl<F: PciFunction + Wake> Woken for FunctionShell<F> {
     fn wake(&self) -> bool {
         self.with(F::wake)
+    }
+
+    fn is_rung(&self) -> bool {
+        self.with(|function| function.is_rung())
+    }
+
+    fn look(&self, last: bool) -> Look {
+        self.with(|function| function.look(last))
     }
 }
 

@@ -65,6 +65,12 @@ pub trait VirtioDevice: Send {
         let _nothing_to_prepare = io;
     }
 
+    /// Its queues are served where its back-end is watched, woken by bells, rather than on the thread of the vCPU that
+    /// rang: for who has more to do than a vCPU should wait for, often.
+    fn wants_bells(&self) -> bool {
+        false
+    }
+
     /// The driver rang `queue`: it holds buffers, or has taken some back.
     fn notify(&mut self, queue: u16, io: &mut Io<'_>);
 
@@ -108,6 +114,8 @@ pub struct Io<'a> {
     ram: &'a GuestRam,
     features: u64,
     queues: &'a mut [Queue],
+    /// Somebody looks for buffers all the time: no driver has to ring.
+    watched: bool,
     outcome: Outcome,
 }
 
@@ -140,8 +148,15 @@ impl<'a> Io<'a> {
             ram,
             features,
             queues,
+            watched: false,
             outcome: Outcome::default(),
         }
+    }
+
+    /// While somebody looks for buffers all the time, drivers are not asked to ring.
+    #[must_use]
+    pub const fn watched(self, watched: bool) -> Self {
+        Self { watched, ..self }
     }
 
     /// Guest RAM.
@@ -215,7 +230,12 @@ impl<'a> Io<'a> {
         let Some(ring) = self.queues.get_mut(usize::from(queue)) else {
             return false;
         };
-        match ring.want_notifications(self.ram, wanted) {
+        let news = if wanted && self.watched {
+            ring.has_news(self.ram)
+        } else {
+            ring.want_notifications(self.ram, wanted)
+        };
+        match news {
             Ok(more) => more,
             Err(error) => {
                 self.outcome.broken.get_or_insert((queue, error));

@@ -1,21 +1,42 @@
-//! Wakes chips when what stands behind them has something.
+//! Wakes chips when what stands behind them has something, and looks at those that are busy without being told.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use trivisor_buses::{Source, Woken};
+use trivisor_buses::{Look, Source, Woken, Work};
+
+use crate::patience::Patience;
 
 /// Events taken from the host at once.
 const BATCH: usize = 32;
 
+/// A turn that looks at busy chips takes about as long: then it is the turn of whatever else the thread waits for.
+const SLICE: Duration = Duration::from_micros(50);
+
 /// The sources of a machine's chips, watched by one descriptor that is itself readable when one of them has
 /// something: a VMM's own loop polls it beside what else it waits for.
+///
+/// A chip whose driver rings bells is looked at for a while after it had something to do, so that a busy driver need not
+/// ring. How long, [`Patience`] says; a machine at rest takes no time.
 pub struct EventLoop {
     epoll: OwnedFd,
-    sources: Vec<Source>,
-    /// Chips that left work behind.
-    unfinished: Vec<Arc<dyn Woken>>,
+    /// The descriptors, each with the place of its chip.
+    sources: Vec<(OwnedFd, usize)>,
+    chips: Vec<Chip>,
+    /// A chip is looked at: the next turn is due at once.
+    looking: bool,
+    patience: Patience,
+}
+
+struct Chip {
+    woken: Arc<dyn Woken>,
+    work: Vec<Box<dyn Work>>,
+    /// It is to be woken in this turn.
+    due: bool,
+    /// It is looked at.
+    busy: bool,
 }
 
 impl std::fmt::Debug for EventLoop {
@@ -32,31 +53,79 @@ impl AsFd for EventLoop {
     }
 }
 
+impl Chip {
+    fn wake(&mut self) {
+        self.due = self.woken.wake();
+        if self.work() {
+            // To take what came of it.
+            self.due |= self.woken.wake();
+            self.due |= self.work();
+        }
+    }
+
+    /// True when there was something, or when it was not the last look: then the chip is to hear of it.
+    fn look(&mut self, last: bool) -> bool {
+        let look = self.woken.look(last);
+        self.busy = look != Look::Told;
+        self.work() || look == Look::Found
+    }
+
+    fn work(&mut self) -> bool {
+        let mut any = false;
+        for work in &mut self.work {
+            any |= work.work();
+        }
+        any
+    }
+}
+
 impl EventLoop {
     pub(crate) fn new(sources: Vec<Source>) -> std::io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        for (index, source) in (0..).zip(&sources) {
+        let mut chips: Vec<Chip> = Vec::new();
+        let mut watched = Vec::new();
+        for (index, source) in (0..).zip(sources) {
+            let Source { fd, chip, work } = source;
             epoll::add(
                 &epoll,
-                &source.fd,
+                &fd,
                 EventData::new_u64(index),
                 EventFlags::IN | EventFlags::OUT | EventFlags::ET,
             )?;
+            let known = chips
+                .iter()
+                .position(|other| Arc::ptr_eq(&other.woken, &chip));
+            let place = known.unwrap_or(chips.len());
+            if known.is_none() {
+                chips.push(Chip {
+                    woken: chip,
+                    work: Vec::new(),
+                    due: false,
+                    busy: false,
+                });
+            }
+            if let Some(chip) = chips.get_mut(place) {
+                chip.work.extend(work);
+            }
+            watched.push((fd, place));
         }
         Ok(Self {
             epoll,
-            sources,
-            unfinished: Vec::new(),
+            sources: watched,
+            chips,
+            looking: false,
+            patience: Patience::new(Instant::now()),
         })
     }
 
-    /// Whether a chip left work behind: the next [`turn`](Self::turn) is due at once, whatever the descriptor says.
+    /// Whether a chip left work behind or is busy: the next [`turn`](Self::turn) is due at once, whatever the descriptor
+    /// says.
     #[must_use]
     pub fn is_due(&self) -> bool {
-        !self.unfinished.is_empty()
+        self.looking || self.chips.iter().any(|chip| chip.due)
     }
 
-    /// Wakes every chip whose source has changed, once, without waiting for a change.
+    /// Wakes every chip whose source has changed, once, without waiting for a change; then looks at the busy ones.
     ///
     /// # Errors
     /// When the host refuses.
@@ -65,7 +134,6 @@ impl EventLoop {
             flags: EventFlags::empty(),
             data: EventData::new_u64(0),
         }; BATCH];
-        let mut due = std::mem::take(&mut self.unfinished);
         let now = rustix::time::Timespec {
             tv_sec: 0,
             tv_nsec: 0,
@@ -73,16 +141,59 @@ impl EventLoop {
         let count = epoll::wait(&self.epoll, &mut events, Some(&now))?;
         for event in events.iter().take(count) {
             let source = usize::try_from(event.data.u64()).ok();
-            let chip = source.and_then(|index| self.sources.get(index));
-            if let Some(source) = chip
-                && !due.iter().any(|other| Arc::ptr_eq(other, &source.chip))
+            let source = source.and_then(|index| self.sources.get(index));
+            if let Some((_, place)) = source
+                && let Some(chip) = self.chips.get_mut(*place)
             {
-                due.push(source.chip.clone());
+                chip.due = true;
             }
         }
-        due.retain(|chip| chip.wake());
-        self.unfinished = due;
+        let mut rung = false;
+        for chip in self.chips.iter_mut().filter(|chip| chip.due) {
+            chip.wake();
+            chip.busy = chip.busy || chip.woken.is_rung();
+            rung |= chip.busy;
+        }
+        if rung && !self.looking {
+            self.patience.woken(Instant::now());
+        }
+        self.looking = self.patience.has_any() && self.chips.iter().any(|chip| chip.busy);
+        if self.looking {
+            self.look();
+        } else {
+            self.chips.iter_mut().for_each(|chip| chip.busy = false);
+        }
         Ok(())
+    }
+
+    /// Looks at the busy chips until they have had nothing to do for a while, or the turn is over.
+    fn look(&mut self) {
+        let begin = Instant::now();
+        loop {
+            let mut found = false;
+            for chip in self.chips.iter_mut().filter(|chip| chip.busy) {
+                found |= chip.look(false);
+            }
+            let now = Instant::now();
+            if found {
+                self.patience.found(now);
+            } else if self.patience.is_over(now) {
+                let busy = self.chips.iter_mut().filter(|chip| chip.busy);
+                // Each has to be told, whatever the others have found.
+                if busy.fold(false, |found, chip| chip.look(true) | found) {
+                    self.patience.found(now);
+                } else {
+                    self.patience.sleep(now);
+                    self.looking = false;
+                    self.chips.iter_mut().for_each(|chip| chip.busy = false);
+                    return;
+                }
+            }
+            if now.duration_since(begin) >= SLICE {
+                return;
+            }
+            std::hint::spin_loop();
+        }
     }
 }
 
@@ -106,6 +217,14 @@ mod tests {
             let before = self.wakes.fetch_add(1, Ordering::SeqCst);
             !(before + 1).is_multiple_of(self.share)
         }
+
+        fn is_rung(&self) -> bool {
+            false
+        }
+
+        fn look(&self, _last: bool) -> Look {
+            Look::Told
+        }
     }
 
     fn source(share: usize) -> (OwnedFd, Arc<Chip>, Source) {
@@ -117,6 +236,7 @@ mod tests {
         let source = Source {
             fd: fd.try_clone().unwrap(),
             chip: chip.clone(),
+            work: None,
         };
         (fd, chip, source)
     }

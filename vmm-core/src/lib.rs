@@ -9,6 +9,7 @@ mod crash;
 mod events;
 mod machine;
 mod outcome;
+mod patience;
 mod vcpu_thread;
 
 #[cfg(feature = "pv")]

@@ -203,6 +203,7 @@ impl Machine {
         let host = Host {
             msi: vm.local_apics().clone(),
             pin_routes: vm.local_apics().clone(),
+            doorbells: Some(vm.doorbells()),
             events: control.clone(),
             dma: Arc::new(PhysicalMemory::new(ram.clone(), Vec::new())),
             ram: ram.clone(),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -24,7 +24,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(1);
 const RETRY_LAST: Duration = Duration::from_millis(64);
 
 /// Both directions of a console. An event loop polls [`poll_fds`](Self::poll_fds) for at most
-/// [`timeout`](Self::timeout), and then calls [`turn`](Self::turn), whatever woke it.
+/// [`timeout`](Self::timeout), and calls [`turn`](Self::turn) when one of them is ready or it [is
+/// due](Self::is_due). A turn that is not due does no harm.
 pub struct ConsolePump {
     /// `None`: it has ended.
     input: Option<OwnedFd>,
@@ -33,6 +34,8 @@ pub struct ConsolePump {
     /// Read, and not yet taken by the device.
     kept: Vec<u8>,
     retry: Duration,
+    /// When the device is asked again, if it took less than there was.
+    retry_at: Option<Instant>,
 }
 
 impl fmt::Debug for ConsolePump {
@@ -62,6 +65,7 @@ impl ConsolePump {
             device,
             kept: Vec::new(),
             retry: RETRY_FIRST,
+            retry_at: None,
         })
     }
 
@@ -78,7 +82,14 @@ impl ConsolePump {
     /// asked again.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
-        (!self.kept.is_empty()).then_some(self.retry)
+        let at = self.retry_at?;
+        Some(at.saturating_duration_since(Instant::now()))
+    }
+
+    /// The device is to be asked again, whether a descriptor is ready or not.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.retry_at.is_some_and(|at| Instant::now() >= at)
     }
 
     /// The device keeps bytes that the pipe had no room for.
@@ -109,6 +120,7 @@ impl ConsolePump {
 
     fn offer(&mut self) {
         if self.kept.is_empty() {
+            self.retry_at = None;
             return;
         }
         let taken = self.device.push(&self.kept).min(self.kept.len());
@@ -118,6 +130,7 @@ impl ConsolePump {
         } else {
             (self.retry * 2).min(RETRY_LAST)
         };
+        self.retry_at = (!self.kept.is_empty()).then(|| Instant::now() + self.retry);
     }
 
     fn read(&mut self) -> io::Result<()> {

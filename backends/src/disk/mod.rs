@@ -28,6 +28,7 @@ mod qcow2_header;
 mod raw;
 mod ring_mover;
 mod task;
+mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,7 @@ pub use manage::{Info, ManageError, convert, create, info};
 pub use open::{OpenError, OpenOptions, Opened, open};
 pub use options::{Cache, DiskOptions, Engine};
 pub use pool::Worker;
+pub use writer::Writer;
 
 use crate::sys::buffers::{Buffers, Fit};
 use image_mover::ImageExecutor;
@@ -56,6 +58,7 @@ use pool::Pool;
 use raw::RawExecutor;
 use ring_mover::RingMover;
 use task::{Task, Work};
+use writer::Writes;
 
 /// An image that cannot be a disk.
 #[derive(Debug, Error)]
@@ -98,6 +101,9 @@ pub struct Parts {
     pub event: OwnedFd,
     /// To be run in a thread each; none where io_uring serves.
     pub workers: Vec<Worker>,
+    /// Where io_uring serves, what writes to the page cache: work of the thread that watches `event` and gives the
+    /// device its turns. Without it io_uring does that, too, which takes longer on some file systems.
+    pub writer: Option<Writer>,
 }
 
 /// An image behind a disk.
@@ -110,6 +116,8 @@ pub struct Disk {
     ram: GuestRam,
     event: Arc<OwnedFd>,
     mover: Mover,
+    /// Those of the requests that are for the writer, where there is one.
+    writes: Option<Writes>,
     /// Requests that `mover` has.
     under_way: usize,
     /// Ended and not fetched.
@@ -142,14 +150,21 @@ impl Disk {
                 RingMover::new(&file, &event, options.depth()).map_err(DiskError::Host)?
             }
         };
-        let (mover, workers) = if let Some(ring) = ring {
-            (Mover::Ring(Box::new(ring)), Vec::new())
-        } else {
+        let Some(ring) = ring else {
             let executor = Box::new(RawExecutor(file));
             let (pool, workers) = Pool::new(executor, Arc::clone(&event), options.workers.max(1));
-            (Mover::Pool(pool), workers)
+            let mover = Mover::Pool(pool);
+            return Self::parts(geometry, fit, ram, options, event, mover, workers);
         };
-        Self::parts(geometry, fit, ram, options, event, mover, workers)
+        let mover = Mover::Ring(Box::new(ring));
+        let mut parts = Self::parts(geometry, fit, ram, options, event, mover, Vec::new())?;
+        // Direct I/O does not wait.
+        if fit == Fit::Any && !options.read_only {
+            let (writes, writer) = Writes::new(file);
+            parts.disk.writes = Some(writes);
+            parts.writer = Some(writer);
+        }
+        Ok(parts)
     }
 
     /// An image of any format, see [`open`].
@@ -200,6 +215,7 @@ impl Disk {
             ram,
             event,
             mover,
+            writes: None,
             under_way: 0,
             ended: VecDeque::new(),
             spare: Vec::new(),
@@ -208,6 +224,7 @@ impl Disk {
             disk,
             event: outer,
             workers,
+            writer: None,
         })
     }
 
@@ -241,11 +258,33 @@ impl Disk {
         }
     }
 
+    /// Lets the ring have what the writer has not begun.
+    fn write_by_ring(&mut self) {
+        let (Some(writes), Mover::Ring(ring)) = (&mut self.writes, &mut self.mover) else {
+            return;
+        };
+        let mut any = false;
+        while let Some((buffers, task)) = writes.withdraw() {
+            any = true;
+            if let Err((buffers, task)) = ring.push(buffers, task) {
+                self.under_way -= 1;
+                self.spare.push(buffers);
+                let (id, result) = (task.id, Err(Errno::IO.into()));
+                self.ended.push_back(Completion { id, result });
+            }
+        }
+        if any {
+            ring.start(&self.event);
+        }
+    }
+
     /// The next request that the mover has ended.
     fn fetch(&mut self) -> Option<Completion> {
-        let ((buffers, task), result) = match &mut self.mover {
-            Mover::Ring(ring) => ring.next(&self.event)?,
-            Mover::Pool(pool) => pool.next()?,
+        let written = self.writes.as_mut().and_then(Writes::next);
+        let ((buffers, task), result) = match (written, &mut self.mover) {
+            (Some(written), _) => written,
+            (None, Mover::Ring(ring)) => ring.next(&self.event)?,
+            (None, Mover::Pool(pool)) => pool.next()?,
         };
         self.under_way -= 1;
         if task.work == Work::Read {
@@ -272,6 +311,12 @@ impl Storage for Disk {
             Ok(Some(buffers)) => {
                 let task = Task::new(request);
                 self.under_way += 1;
+                if task.work == Work::Write
+                    && let Some(writes) = self.writes.as_mut().filter(|writes| writes.takes())
+                {
+                    writes.push((buffers, task));
+                    return Ok(());
+                }
                 match &mut self.mover {
                     Mover::Pool(pool) => {
                         pool.push(buffers, task);
@@ -303,11 +348,22 @@ impl Storage for Disk {
     }
 
     fn complete(&mut self) -> Option<Completion> {
+        if self.writes.as_ref().is_some_and(Writes::is_late) {
+            self.write_by_ring();
+        }
         self.ended.pop_front().or_else(|| self.fetch())
     }
 
     fn drain(&mut self) {
         self.start();
+        // The writer may be the thread that waits here.
+        self.write_by_ring();
+        if let Some(writes) = &self.writes {
+            writes.wait();
+        }
+        while let Some(completion) = self.fetch() {
+            self.ended.push_back(completion);
+        }
         while self.under_way > 0 {
             match &mut self.mover {
                 Mover::Ring(ring) => ring.wait(),

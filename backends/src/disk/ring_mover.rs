@@ -55,6 +55,9 @@ impl RingMover {
 
     /// Begins what was taken.
     pub(crate) fn start(&mut self, event: &OwnedFd) {
+        if !self.refused && !self.ring.holds_any() {
+            return;
+        }
         if self.at_once {
             self.ring.set_events(false);
         }

@@ -106,6 +106,11 @@ impl<T> Ring<T> {
         Ok(())
     }
 
+    /// Whether there are steps that the kernel has not taken.
+    pub(crate) fn holds_any(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Hands all steps to the kernel, by one system call if there are any.
     ///
     /// # Errors

@@ -56,6 +56,25 @@ impl Mode {
     }
 }
 
+/// `pwritev2` from the buffers, as much as can be taken without waiting; the bytes that it moved.
+///
+/// # Errors
+/// What the host said: `OPNOTSUPP` where the file has no such writes.
+pub(crate) fn write_without_waiting(
+    file: impl AsFd,
+    offset: u64,
+    buffers: &mut Buffers,
+) -> io::Result<usize> {
+    buffers.prepare(Step::Write { offset })?;
+    let runs = buffers.window();
+    let count = libc::c_int::try_from(runs.len()).map_err(io::Error::other)?;
+    let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
+    let file = file.as_fd().as_raw_fd();
+    // SAFETY: each run lies in memory that `buffers` keeps; it is only read.
+    let moved = unsafe { libc::pwritev2(file, runs.as_ptr(), count, offset, libc::RWF_NOWAIT) };
+    usize::try_from(moved).map_err(|_negative| io::Error::last_os_error())
+}
+
 /// Makes the call and waits for it; the bytes that it moved.
 ///
 /// # Errors

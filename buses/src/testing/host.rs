@@ -111,6 +111,7 @@ impl TestHost {
         Host {
             msi: Arc::<Self>::clone(self),
             pin_routes: Arc::<Self>::clone(self),
+            doorbells: None,
             events: Arc::<Self>::clone(self),
             dma: Arc::<Self>::clone(self),
             ram: self.memory.ram().clone(),

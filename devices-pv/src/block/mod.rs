@@ -165,6 +165,10 @@ impl VirtioDevice for Block {
         read_config_bytes(&space, offset, data);
     }
 
+    fn wants_bells(&self) -> bool {
+        true
+    }
+
     fn notify(&mut self, queue: u16, io: &mut Io<'_>) {
         self.serve(QueueSet::of(queue), io);
     }

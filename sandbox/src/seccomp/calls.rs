@@ -82,6 +82,13 @@ const VIRTIO: &[i64] = &[
     libc::SYS_timerfd_settime,
 ];
 
+/// Without conditions, for the event loop of virtio devices.
+const IO_VIRTIO: &[i64] = &[
+    // Disks: writes that the ring would leave to a thread of the kernel's.
+    libc::SYS_pwritev,
+    libc::SYS_pwritev2,
+];
+
 /// Without conditions, for a disk's workers.
 const WORKER: &[i64] = &[
     libc::SYS_preadv,
@@ -110,6 +117,9 @@ pub(super) fn allowed(role: Role, devices: Devices) -> Result<Rules, BackendErro
     let virtio = devices == Devices::Virtio;
     if virtio {
         always(VIRTIO);
+        if role == Role::Io {
+            always(IO_VIRTIO);
+        }
     }
 
     let no_code = |argument| when(argument, Dword, MaskedEq(PROT_EXEC), 0);
@@ -140,6 +150,11 @@ fn ioctl_rules(role: Role, devices: Devices) -> Result<Vec<SeccompRule>, Backend
     } else {
         &[]
     };
+    let bells = if devices == Devices::Virtio && role != Role::Worker {
+        ioctls::BELLS
+    } else {
+        &[]
+    };
     let vcpu = if role == Role::Vcpu {
         ioctls::VCPU
     } else {
@@ -148,6 +163,7 @@ fn ioctl_rules(role: Role, devices: Devices) -> Result<Vec<SeccompRule>, Backend
     // The kernel looks at the low half of the request.
     vcpu.iter()
         .chain(ioctls::DEVICE)
+        .chain(bells)
         .chain(virtio)
         .map(|(request, _name)| when(1, Dword, Eq, u64::from(*request)))
         .collect()

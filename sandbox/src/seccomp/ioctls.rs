@@ -21,6 +21,10 @@ pub(super) const DEVICE: &[(u32, &str)] = &[
     (request(WRITE, 0x6a, 8), "KVM_SET_GSI_ROUTING"),
 ];
 
+/// On a VM's descriptor, by a thread that runs virtio devices and no disk's worker: a driver is ready to ring for its
+/// queues, or has moved the place where it does.
+pub(super) const BELLS: &[(u32, &str)] = &[(request(WRITE, 0x79, 64), "KVM_IOEVENTFD")];
+
 /// On a tap, by any thread that runs virtio devices: the guest says which offloads it takes (linux/if_tun.h).
 pub(super) const VIRTIO: &[(u32, &str)] = &[(
     (WRITE << 30) | (4 << 16) | (0x54 << 8) | 0xd0,

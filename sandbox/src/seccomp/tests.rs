@@ -19,12 +19,14 @@ const REQUESTS: &[(u32, &str)] = &[
     (0x4188_aea7, "KVM_SET_XCRS"),
     (0x4020_aea5, "KVM_SIGNAL_MSI"),
     (0x4008_ae6a, "KVM_SET_GSI_ROUTING"),
+    (0x4040_ae79, "KVM_IOEVENTFD"),
     (0x4004_54d0, "TUNSETOFFLOAD"),
 ];
 
 #[test]
 fn requests_are_the_kernels() {
-    let ours = [ioctls::VCPU, ioctls::DEVICE, ioctls::VIRTIO].concat();
+    let ours = [ioctls::VCPU, ioctls::DEVICE, ioctls::BELLS, ioctls::VIRTIO];
+    let ours = ours.concat();
     assert_eq!(ours, REQUESTS);
 }
 

@@ -41,6 +41,7 @@ impl VmProcess<'_> {
                 fds.push(PollFd::new(events, PollFlags::IN));
             }
             let mut timeout = None;
+            let others = fds.len();
             if let Some(console) = &self.console {
                 fds.extend(console.poll_fds());
                 timeout = console.timeout();
@@ -55,7 +56,10 @@ impl VmProcess<'_> {
             }
             let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
             drop(fds);
-            if let Some(console) = &mut self.console {
+            // A busy disk wakes this loop often, the console seldom has to do with it.
+            if let Some(console) = &mut self.console
+                && (console.is_due() || ready.iter().skip(others).any(|ready| *ready))
+            {
                 console.turn()?;
             }
             if let Some(events) = &mut self.events

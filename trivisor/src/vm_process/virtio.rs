@@ -13,7 +13,7 @@ use trivisor_backends::entropy::HostEntropy;
 use trivisor_backends::net;
 use trivisor_backends::rate_limiter::RateLimiter;
 use trivisor_backends::vsock::{Host, RemoteConnector};
-use trivisor_buses::Storage;
+use trivisor_buses::{Storage, Work};
 use trivisor_devices_pv::balloon::BalloonOptions;
 use trivisor_devices_pv::block::{Block, BlockOptions};
 use trivisor_devices_pv::board::{BalloonPlug, Made, Plug, PlugWith, TransportKind};
@@ -85,10 +85,7 @@ pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<VirtioConfig, Fai
     if plan.virtio.rng {
         devices.push(Box::new(PlugWith::new("virtio-rng", |ram| {
             let entropy = HostEntropy::new(ram.clone());
-            Ok(Made {
-                device: Rng::new(Box::new(entropy)),
-                sources: Vec::new(),
-            })
+            Ok(Made::new(Rng::new(Box::new(entropy)), Vec::new()))
         })));
     }
     if let Some(sockets) = &plan.virtio.sockets {
@@ -116,8 +113,7 @@ fn plug_sockets(sockets: &Sockets) -> io::Result<Box<dyn Plug>> {
         let connector = Box::new(RemoteConnector::new(connector));
         let (host, source) = Host::new(listener, connector, ram.clone())?;
         let device = Vsock::new(options, Box::new(host)).map_err(io::Error::other)?;
-        let sources = vec![source];
-        Ok(Made { device, sources })
+        Ok(Made::new(device, vec![source]))
     })))
 }
 
@@ -151,7 +147,12 @@ fn plug_disk(image: &Image, opened: Opened, workers: Workers) -> Box<dyn Plug> {
             Box::new(limited)
         };
         let device = Block::new(block, storage).map_err(io::Error::other)?;
-        Ok(Made { device, sources })
+        let writer = parts.writer.map(|writer| Box::new(writer) as Box<dyn Work>);
+        Ok(Made {
+            device,
+            sources,
+            work: writer,
+        })
     }))
 }
 
@@ -170,6 +171,6 @@ fn plug_card(card: &Card) -> io::Result<Box<dyn Plug>> {
             sources.push(source);
         }
         let device = Net::new(options, cables).map_err(io::Error::other)?;
-        Ok(Made { device, sources })
+        Ok(Made::new(device, sources))
     })))
 }

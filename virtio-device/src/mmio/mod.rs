@@ -33,15 +33,18 @@
 pub mod regs;
 mod state;
 
+use std::sync::Arc;
+
 use trivisor_buses::{
-    AccessError, Component, Line, MmioDevice, RestoreError, SavedState, Unfit, Wake, Widths,
+    AccessError, Component, Doorbell, Line, Look, MmioDevice, RestoreError, SavedState, Unfit,
+    Wake, Widths,
 };
 use trivisor_memory::GuestRam;
 
 use self::regs::{InterruptStatus, offset};
 use crate::device::{Io, VirtioDevice};
 use crate::queue::{Area, Half, Queue, QueueError};
-use crate::transport::{Interrupts, Offer, Transport};
+use crate::transport::{Interrupts, Offer, Places, Transport};
 
 pub use state::MmioStateV1;
 
@@ -97,6 +100,19 @@ impl<D: VirtioDevice> MmioTransport<D> {
                 status: InterruptStatus::new(),
             },
         }
+    }
+
+    /// The driver rings `bell` instead of visiting; the registers are at `window`, a guest-physical address. Bells wake
+    /// the chip: see [`Wake`].
+    #[must_use]
+    pub fn with_bell(mut self, bell: Arc<dyn Doorbell>, window: u64) -> Self {
+        let places = Places {
+            first: offset::QUEUE_NOTIFY,
+            step: 0,
+        };
+        self.transport.set_bell(bell, places);
+        self.transport.window_moved(Some(window));
+        self
     }
 
     /// Gives the device a turn on the host's behalf: another size of a balloon, of a terminal, of a disk.
@@ -225,6 +241,14 @@ impl<D: VirtioDevice> MmioDevice for MmioTransport<D> {
 impl<D: VirtioDevice> Wake for MmioTransport<D> {
     fn wake(&mut self) -> bool {
         self.transport.wake(&mut self.pin)
+    }
+
+    fn is_rung(&self) -> bool {
+        self.transport.is_rung()
+    }
+
+    fn look(&mut self, last: bool) -> Look {
+        self.transport.look(last, &mut self.pin)
     }
 }
 

@@ -42,7 +42,9 @@ mod state;
 
 use std::sync::Arc;
 
-use trivisor_buses::{AccessError, Component, MsiSink, RestoreError, SavedState, Wake};
+use trivisor_buses::{
+    AccessError, Component, Doorbell, Look, MsiSink, RestoreError, SavedState, Wake,
+};
 use trivisor_memory::GuestRam;
 use trivisor_pci::{
     Bar, Class, ConfigError, ConfigSpace, Endpoint, Identity, InterruptPin, MsixLayout, PciFunction,
@@ -52,7 +54,7 @@ use self::access::PciAccess;
 use self::regs::{BAR, BAR_SIZE, COMMON, CONFIG, ISR, IsrStatus, NO_VECTOR, NOTIFY, PART};
 use crate::device::{DeviceType, Io, VirtioDevice};
 use crate::queue::QueueError;
-use crate::transport::{Interrupts, Offer, Transport};
+use crate::transport::{Interrupts, Offer, Places, Transport};
 
 pub use state::PciStateV1;
 
@@ -190,6 +192,17 @@ impl<D: VirtioDevice> PciTransport<D> {
         })
     }
 
+    /// The driver rings `bell` instead of visiting, wherever the registers are. Bells wake the chip: see [`Wake`].
+    #[must_use]
+    pub fn with_bell(mut self, bell: Arc<dyn Doorbell>) -> Self {
+        let places = Places {
+            first: NOTIFY,
+            step: regs::NOTIFY_MULTIPLIER.into(),
+        };
+        self.transport.set_bell(bell, places);
+        self
+    }
+
     /// Gives the device a turn on the host's behalf: another size of a balloon, of a terminal, of a disk.
     pub fn drive<R>(&mut self, turn: impl FnOnce(&mut D, &mut Io<'_>) -> R) -> R {
         self.transport.drive(&mut self.signals, turn)
@@ -285,11 +298,25 @@ impl<D: VirtioDevice> PciFunction for PciTransport<D> {
         }
         self.endpoint_mut().write_config(offset, data);
     }
+
+    fn window_moved(&mut self, bar: u8, base: Option<u64>) {
+        if bar == BAR {
+            self.transport.window_moved(base);
+        }
+    }
 }
 
 impl<D: VirtioDevice> Wake for PciTransport<D> {
     fn wake(&mut self) -> bool {
         self.transport.wake(&mut self.signals)
+    }
+
+    fn is_rung(&self) -> bool {
+        self.transport.is_rung()
+    }
+
+    fn look(&mut self, last: bool) -> Look {
+        self.transport.look(last, &mut self.signals)
     }
 }
 

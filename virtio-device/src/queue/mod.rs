@@ -225,6 +225,23 @@ impl Queue {
         self.check(more)
     }
 
+    /// Whether there is a buffer that the device has not seen; [`want_notifications`](Self::want_notifications) says
+    /// so as well, but here the driver is not told anything.
+    ///
+    /// # Errors
+    /// When the driver broke the queue.
+    pub fn has_news(&mut self, ram: &GuestRam) -> Result<bool, QueueError> {
+        if let Some(error) = self.broken {
+            return Err(error);
+        }
+        let news = match &self.ring {
+            Ring::Disabled => Ok(false),
+            Ring::Split(ring) => ring.has_news(ram),
+            Ring::Packed(ring) => ring.has_news(ram),
+        };
+        self.check(news)
+    }
+
     /// What is popped next, and where the next used buffer goes, as VIRTIO_F_NOTIFICATION_DATA tells it (2.9): the
     /// free-running index of a split ring; the offset, and in bit 15 the wrap counter, of a packed one. 0 while the queue
     /// is not enabled.

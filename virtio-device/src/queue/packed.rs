@@ -54,6 +54,8 @@ pub(super) struct PackedRing {
     /// The flags of the descriptor at `published`, which are written last: the driver looks there first, and then sees
     /// all that were pushed with it.
     held_flags: Option<u16>,
+    /// The driver was told that it need not ring.
+    spared: bool,
 }
 
 impl PackedRing {
@@ -68,6 +70,7 @@ impl PackedRing {
             next_used: Position::START,
             published: Position::START,
             held_flags: None,
+            spared: false,
         }
     }
 
@@ -162,7 +165,7 @@ impl PackedRing {
     }
 
     pub(super) fn want_notifications(
-        &self,
+        &mut self,
         ram: &GuestRam,
         wanted: bool,
     ) -> Result<bool, QueueError> {
@@ -173,6 +176,10 @@ impl PackedRing {
             true if self.negotiated.event_index => event::DESC,
             true => event::ENABLE,
         };
+        if !wanted && self.spared {
+            return Ok(false);
+        }
+        self.spared = !wanted;
         let [.., address] = self.addresses;
         let wish = Window::new(ram, "the device event suppression", address, 4)?;
         let value = u32::from(flags) << 16 | u32::from(known.into_bits());
@@ -182,6 +189,12 @@ impl PackedRing {
         }
         // The driver writes its flags and then reads our wish; we the other way round.
         fence(Ordering::SeqCst);
+        Self::is_available(&self.descriptors(ram)?, known)
+    }
+
+    /// Whether there is a buffer that the device does not know of.
+    pub(super) fn has_news(&self, ram: &GuestRam) -> Result<bool, QueueError> {
+        let known = self.next_avail.forward(self.put_back, self.size);
         Self::is_available(&self.descriptors(ram)?, known)
     }
 

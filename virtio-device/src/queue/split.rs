@@ -53,6 +53,8 @@ pub(super) struct SplitRing {
     pub(super) next_used: u16,
     /// The used index that the driver sees.
     published: u16,
+    /// The driver was told that it need not ring.
+    spared: bool,
 }
 
 impl SplitRing {
@@ -67,6 +69,7 @@ impl SplitRing {
             put_back: 0,
             next_used: 0,
             published: 0,
+            spared: false,
         }
     }
 
@@ -144,12 +147,16 @@ impl SplitRing {
         // What the device knows of needs no notification, whether it took it or put it back.
         let known = self.next_avail.wrapping_add(self.put_back);
         if !self.negotiated.event_index {
-            let flags = if wanted { 0 } else { NO_NOTIFY };
-            used.store_u16(FLAGS, flags, Ordering::Relaxed)?;
+            // Not written again for nothing: the driver polls the index beside it.
+            if wanted || !self.spared {
+                let flags = if wanted { 0 } else { NO_NOTIFY };
+                used.store_u16(FLAGS, flags, Ordering::Relaxed)?;
+            }
         } else if wanted {
             let avail_event = RING + USED_BYTES * u64::from(self.size);
             used.store_u16(avail_event, known, Ordering::Relaxed)?;
         }
+        self.spared = !wanted;
         // Without a wish the last event stays, and the driver has passed it.
         if !wanted {
             return Ok(false);
@@ -158,6 +165,12 @@ impl SplitRing {
         fence(Ordering::SeqCst);
         self.seen_avail = self.load_avail(&self.available(ram)?)?;
         Ok(self.seen_avail != known)
+    }
+
+    /// Whether there is a buffer that the device does not know of.
+    pub(super) fn has_news(&self, ram: &GuestRam) -> Result<bool, QueueError> {
+        let known = self.next_avail.wrapping_add(self.put_back);
+        Ok(self.load_avail(&self.available(ram)?)? != known)
     }
 
     /// The chain that begins at `head`.

@@ -3,6 +3,7 @@
 //! A transport is the chip on the bus: it owns the device and its queues, gives the device its turn and acts on the
 //! [`Outcome`](crate::device::Outcome) after it. MMIO and PCI differ in registers and interrupts alone.
 
+mod bells;
 mod selectors;
 mod state;
 
@@ -10,14 +11,18 @@ mod state;
 #[cfg(feature = "pci")]
 mod tests;
 
+use std::sync::Arc;
+
 use bitfield_struct::bitfield;
-use trivisor_buses::AccessError;
+use trivisor_buses::{AccessError, Doorbell, Look};
 use trivisor_memory::GuestRam;
 
 use crate::device::{Io, VirtioDevice};
 use crate::features::Feature;
 use crate::queue::{Queue, QueueError};
 
+use bells::Bells;
+pub(crate) use bells::Places;
 pub use selectors::SelectorsV1;
 pub use state::TransportStateV1;
 
@@ -84,6 +89,10 @@ pub(crate) struct Transport<D> {
     generation: u8,
     /// Between `pause` and `start` the device gets no turn.
     paused: bool,
+    /// Where a driver rings without a visit.
+    bells: Option<Bells>,
+    /// Somebody [looks](Self::look) for buffers all the time.
+    watched: bool,
     /// What broke the device, for whoever looks at the machine.
     broken: Option<(u16, QueueError)>,
 }
@@ -111,6 +120,8 @@ impl<D: VirtioDevice> Transport<D> {
             selectors: SelectorsV1::default(),
             generation: 0,
             paused: false,
+            bells: None,
+            watched: false,
             broken: None,
         }
     }
@@ -162,6 +173,7 @@ impl<D: VirtioDevice> Transport<D> {
         let begins = new.driver_ok() && !self.status.driver_ok();
         self.status = new;
         if begins {
+            self.hang_bells();
             self.drive(interrupts, |device, io| device.activate(io));
         }
         Ok(())
@@ -173,7 +185,8 @@ impl<D: VirtioDevice> Transport<D> {
         interrupts: &mut dyn Interrupts,
         turn: impl FnOnce(&mut D, &mut Io<'_>) -> R,
     ) -> R {
-        let mut io = Io::new(&self.ram, self.driver_features, &mut self.queues);
+        let io = Io::new(&self.ram, self.driver_features, &mut self.queues);
+        let mut io = io.watched(self.watched);
         let result = turn(&mut self.device, &mut io);
         let outcome = io.outcome();
         let mut due = outcome.interrupts;
@@ -225,6 +238,7 @@ impl<D: VirtioDevice> Transport<D> {
             self.break_down((index, error), interrupts);
             return Err(AccessError::Value);
         }
+        self.hang_bells();
         Ok(())
     }
 
@@ -252,10 +266,98 @@ impl<D: VirtioDevice> Transport<D> {
         Ok(())
     }
 
-    /// The back-end has something. What comes while the device gets no turn is asked for again by
+    /// The back-end has something, or a bell rang. What comes while the device gets no turn is asked for again by
     /// [`start`](Self::start).
     pub(crate) fn wake(&mut self, interrupts: &mut dyn Interrupts) -> bool {
+        if self.bells.is_some() {
+            self.serve_news(interrupts);
+        }
         self.works() && self.drive(interrupts, |device, io| device.wake(io))
+    }
+
+    /// Whether the driver rings bells now.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.works() && self.bells.as_ref().is_some_and(Bells::any_hung)
+    }
+
+    /// What [`Wake::look`](trivisor_buses::Wake::look) is of a device whose driver rings bells.
+    pub(crate) fn look(&mut self, last: bool, interrupts: &mut dyn Interrupts) -> Look {
+        if !self.is_rung() {
+            self.watched = false;
+            return Look::Told;
+        }
+        let before = self.progress();
+        self.watched = !last;
+        if last {
+            // Each asks its driver to ring, and then looks once more.
+            self.notify_all(interrupts);
+        } else {
+            self.serve_news(interrupts);
+        }
+        let more = self.works() && self.drive(interrupts, |device, io| device.wake(io));
+        if more || self.progress() != before {
+            Look::Found
+        } else {
+            Look::Nothing
+        }
+    }
+
+    /// Gives the device its turn for each queue with buffers that it has not seen.
+    fn serve_news(&mut self, interrupts: &mut dyn Interrupts) {
+        for index in 0..self.queue_count() {
+            let queue = self.queues.get_mut(usize::from(index));
+            // A broken one is served as well, so that it is reported.
+            if queue.is_some_and(|queue| queue.has_news(&self.ram) != Ok(false)) {
+                // Refused when there is nothing to serve.
+                let _refused = self.notify(index, interrupts);
+            }
+        }
+    }
+
+    fn notify_all(&mut self, interrupts: &mut dyn Interrupts) {
+        for index in 0..self.queue_count() {
+            // Refused before the driver is ready, when there is nothing to look for.
+            let _refused = self.notify(index, interrupts);
+        }
+    }
+
+    /// Another number when buffers have come or gone.
+    fn progress(&self) -> u64 {
+        self.queues.iter().fold(0, |sum: u64, queue| {
+            let (avail, used) = queue.positions();
+            let place = u64::from(avail) << 16 | u64::from(used);
+            sum.wrapping_mul(0x1_0000_0001).wrapping_add(place)
+        })
+    }
+
+    fn queue_count(&self) -> u16 {
+        u16::try_from(self.queues.len()).unwrap_or(u16::MAX)
+    }
+
+    /// The driver rings `bell` at these places.
+    pub(crate) fn set_bell(&mut self, bell: Arc<dyn Doorbell>, places: Places) {
+        self.bells = Some(Bells::new(bell, places));
+    }
+
+    /// The registers are at `window` from now on; their bells come with them.
+    pub(crate) fn window_moved(&mut self, window: Option<u64>) {
+        if let Some(bells) = &mut self.bells {
+            bells.move_to(window);
+            self.hang_bells();
+        }
+    }
+
+    /// Hangs up a bell for each queue that is enabled, once the driver is ready: a removal is dear on some hosts, and
+    /// until then the window may still move.
+    fn hang_bells(&mut self) {
+        let Some(bells) = self.bells.as_mut().filter(|_| self.status.driver_ok()) else {
+            return;
+        };
+        for (index, queue) in (0..).zip(&self.queues) {
+            if queue.ready() {
+                bells.hang(index);
+            }
+        }
     }
 
     /// Takes bytes into the device's configuration.
@@ -271,14 +373,11 @@ impl<D: VirtioDevice> Transport<D> {
     }
 
     pub(crate) fn start(&mut self, interrupts: &mut dyn Interrupts) {
+        self.hang_bells();
         if !std::mem::take(&mut self.paused) {
             return;
         }
-        let count = u16::try_from(self.queues.len()).unwrap_or(u16::MAX);
-        for index in 0..count {
-            // Refused before the driver is ready, when there is nothing to look for.
-            let _refused = self.notify(index, interrupts);
-        }
+        self.notify_all(interrupts);
         self.wake(interrupts);
     }
 
@@ -288,6 +387,7 @@ impl<D: VirtioDevice> Transport<D> {
             self.drive(interrupts, |device, io| device.pause(io));
         }
         self.paused = true;
+        self.watched = false;
     }
 
     pub(crate) fn reset(&mut self) {
@@ -306,5 +406,6 @@ impl<D: VirtioDevice> Transport<D> {
         self.driver_features = 0;
         self.selectors = SelectorsV1::default();
         self.broken = None;
+        self.watched = false;
     }
 }

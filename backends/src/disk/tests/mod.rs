@@ -7,6 +7,7 @@ mod limits;
 mod manage;
 mod model;
 mod raw;
+mod writer;
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -20,7 +21,7 @@ use tempfile::TempDir;
 use trivisor_buses::{Segment, Storage, StorageBusy, StorageOp, StorageRequest};
 use trivisor_memory::{GuestRam, RamLayout, RamOptions};
 
-use super::{Disk, DiskError, DiskOptions, Engine, Parts};
+use super::{Disk, DiskError, DiskOptions, Engine, Parts, Writer};
 
 /// Bytes of the guest's RAM.
 const RAM: u64 = 4 << 20;
@@ -31,6 +32,7 @@ struct Rig {
     event: OwnedFd,
     ram: GuestRam,
     workers: Vec<JoinHandle<()>>,
+    writer: Option<Writer>,
     ended: HashMap<u64, io::Result<()>>,
     next: u64,
 }
@@ -86,6 +88,7 @@ impl Rig {
             event: parts.event,
             ram,
             workers: workers.map(|worker| worker.spawn().unwrap()).collect(),
+            writer: parts.writer,
             ended: HashMap::new(),
             next: 0,
         }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use trivisor_buses::testing::TestHost;
-use trivisor_buses::{AccessError, Component, MmioDevice, Wake};
+use trivisor_buses::{AccessError, Component, Look, MmioDevice, Wake};
 use trivisor_memory::GuestRam;
 use trivisor_pci::{Command, PciFunction};
 
+use super::bells::TestBell;
 use super::echo::Echo;
 use crate::mmio::{MmioTransport, regs::offset};
 use crate::pci::{PciTransport, regs};
@@ -39,6 +40,8 @@ pub(super) trait Bus {
     fn write_config(&mut self, offset: u64, data: &[u8]) -> Done;
     fn change_config(&mut self);
     fn wake(&mut self) -> bool;
+    fn look(&mut self, last: bool) -> Look;
+    fn bell(&self) -> &TestBell;
     fn component(&mut self) -> &mut dyn Component;
     /// What firmware and bus driver do once more after a reset.
     fn after_reset(&mut self) {}
@@ -55,14 +58,25 @@ const OFFER: Offer = Offer { packed: true };
 pub(super) struct Mmio {
     ram: GuestRam,
     host: Arc<TestHost>,
-    chip: MmioTransport<Echo>,
+    pub(super) chip: MmioTransport<Echo>,
+    bell: Arc<TestBell>,
 }
+
+/// Where the registers stand.
+pub(super) const WINDOW: u64 = 0xd000_0000;
 
 impl Mmio {
     pub(super) fn new(device: Echo) -> Self {
         let (ram, host) = (test_ram(), TestHost::new());
+        let bell = Arc::new(TestBell::default());
         let chip = MmioTransport::new(device, ram.clone(), host.line(), OFFER);
-        Self { ram, host, chip }
+        let chip = chip.with_bell(bell.clone(), WINDOW);
+        Self {
+            ram,
+            host,
+            chip,
+            bell,
+        }
     }
 
     fn get(&mut self, at: u64) -> u32 {
@@ -228,6 +242,14 @@ impl Bus for Mmio {
         self.chip.wake()
     }
 
+    fn look(&mut self, last: bool) -> Look {
+        self.chip.look(last)
+    }
+
+    fn bell(&self) -> &TestBell {
+        &self.bell
+    }
+
     fn component(&mut self) -> &mut dyn Component {
         &mut self.chip
     }
@@ -237,7 +259,8 @@ impl Bus for Mmio {
 pub(super) struct Pci {
     ram: GuestRam,
     host: Arc<TestHost>,
-    chip: PciTransport<Echo>,
+    pub(super) chip: PciTransport<Echo>,
+    bell: Arc<TestBell>,
     messages: Vec<u32>,
 }
 
@@ -246,11 +269,15 @@ const COMMAND: u16 = 0x04;
 impl Pci {
     pub(super) fn new(device: Echo) -> Self {
         let (ram, host) = (test_ram(), TestHost::new());
+        let bell = Arc::new(TestBell::default());
         let chip = PciTransport::new(device, ram.clone(), host.clone(), OFFER).unwrap();
+        let mut chip = chip.with_bell(bell.clone());
+        chip.window_moved(regs::BAR, Some(WINDOW));
         let mut pci = Self {
             ram,
             host,
             chip,
+            bell,
             messages: Vec::new(),
         };
         pci.after_reset();
@@ -476,6 +503,14 @@ impl Bus for Pci {
 
     fn wake(&mut self) -> bool {
         self.chip.wake()
+    }
+
+    fn look(&mut self, last: bool) -> Look {
+        self.chip.look(last)
+    }
+
+    fn bell(&self) -> &TestBell {
+        &self.bell
     }
 
     fn component(&mut self) -> &mut dyn Component {

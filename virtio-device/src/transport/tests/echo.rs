@@ -53,7 +53,14 @@ impl VirtioDevice for Echo {
     }
 
     fn notify(&mut self, queue: u16, io: &mut Io<'_>) {
-        while io.pop(queue, &mut self.chain) {
+        io.want_notifications(queue, false);
+        loop {
+            if !io.pop(queue, &mut self.chain) {
+                if io.want_notifications(queue, true) {
+                    continue;
+                }
+                break;
+            }
             let len = self
                 .chain
                 .readable_len()

@@ -1,5 +1,6 @@
 //! Both transports, driven as a driver does: the same tests for each, and for each kind of ring.
 
+mod bells;
 mod bus;
 mod echo;
 mod malformed;
