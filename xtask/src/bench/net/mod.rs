@@ -45,7 +45,15 @@ Contenders:
 All take turns, and times, calls and entries are counted, as with disks.
 ";
 
-const PROFILE: &str = "";
+const PROFILE: &str = "
+What limits trivisor pv, by perf and by calls alone on a PVM host:
+- A frame into the tap takes the kernel 1.4 µs by a writev of its own, 1.0 µs when io_uring is handed 16 or more at once. That is
+  why frames that wait together are handed over together, and what is left is the kernel's: the tap, the bridge.
+- A frame out of the tap takes 1.0 µs either way, so each is a readv: io_uring would spare system calls and no time. A driver
+  that takes uncut segments with mergeable buffers has to be given 44 of them (1536 bytes) at each read, of which a short frame
+  fills one: the kernel takes 0.1 µs for the list. Nothing is copied for that, where QEMU reads into a buffer of its own.
+- alioth has no mergeable buffers, so that its reads are into one; and its io_uring has no system call a frame.
+";
 
 /// What the guest does with the card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
