@@ -233,6 +233,10 @@ impl VirtioDevice for Net {
         self.refresh_cables(io);
     }
 
+    fn wants_bells(&self) -> bool {
+        true
+    }
+
     fn notify(&mut self, queue: u16, io: &mut Io<'_>) {
         if queue == self.control_queue(Features::from_bits(io.features())) {
             self.control(queue, io);

@@ -16,6 +16,9 @@ use super::regs::{GSO_ECN, GSO_TYPE, HEADER_LEN, NUM_BUFFERS};
 /// Errors of a cable in a row after which it is left alone until the next wake-up. One may be the fault of one frame.
 const ERRORS_IN_A_ROW: u32 = 4;
 
+/// Buffers that the driver is let see at once, so that it goes on while more frames come.
+const PUBLISHED: usize = 32;
+
 /// What frames look like, by what was negotiated and what the cable can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -61,8 +64,10 @@ pub(super) struct Receiver {
     owed: usize,
     /// There may be frames that wait for buffers.
     pub(super) hungry: bool,
-    /// Buffers that were pushed and not published.
-    unpublished: usize,
+    /// Buffers that were pushed in this turn, ...
+    pushed: usize,
+    /// ... and those of them that the driver has been let see.
+    published: usize,
     // Kept so that nothing is allocated.
     spare: Vec<Chain>,
     into: Vec<Segment>,
@@ -83,7 +88,8 @@ impl Receiver {
             bytes: 0,
             owed: 0,
             hungry: true,
-            unpublished: 0,
+            pushed: 0,
+            published: 0,
             spare: Vec::new(),
             into: Vec::new(),
             past: 0,
@@ -125,6 +131,10 @@ impl Receiver {
                         HEADER_LEN + len as u64
                     };
                     self.deliver(len, total, shape, io, counters);
+                    if self.pushed >= self.published + PUBLISHED {
+                        self.published = self.pushed;
+                        io.publish(self.queue);
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Pause::Empty,
                 Err(_) => {
@@ -143,9 +153,10 @@ impl Receiver {
         Pause::Enough
     }
 
-    /// Lets the driver see what it got.
+    /// Lets the driver see what it got in this turn.
     pub(super) fn publish(&mut self, io: &mut Io<'_>) {
-        let pushed = std::mem::take(&mut self.unpublished);
+        self.published = 0;
+        let pushed = std::mem::take(&mut self.pushed);
         if pushed > 0 {
             // Those that were popped in the same turn were not among those that the driver had before.
             self.owed = self.owed.max(pushed);
@@ -169,7 +180,7 @@ impl Receiver {
         self.bytes = 0;
         self.owed = 0;
         self.hungry = true;
-        self.unpublished = 0;
+        (self.pushed, self.published) = (0, 0);
     }
 
     /// Pops buffers until there are enough for a frame; false when it is better to wait for more.
@@ -206,7 +217,7 @@ impl Receiver {
     /// Most frames are shorter than the longest, so fewer buffers may do. But where most of the queue is with the driver,
     /// it is about to refill it, and waiting for that loses fewer frames. None keeps more than half of the queue empty.
     fn has_some(&self, shape: Shape) -> bool {
-        let with_driver = self.owed.max(self.unpublished);
+        let with_driver = self.owed.max(self.pushed);
         !self.held.is_empty() && (!shape.merge || with_driver <= self.half)
     }
 
@@ -331,7 +342,7 @@ impl Receiver {
             self.spare.push(chain);
         }
         self.owed += usize::from(buffers);
-        self.unpublished += usize::from(buffers);
+        self.pushed += usize::from(buffers);
         counters.received += 1;
     }
 
