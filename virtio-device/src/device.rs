@@ -159,12 +159,6 @@ impl<'a> Io<'a> {
         Self { watched, ..self }
     }
 
-    /// Whether somebody looks for buffers all the time: what is left for later is found then.
-    #[must_use]
-    pub const fn is_watched(&self) -> bool {
-        self.watched
-    }
-
     /// Guest RAM.
     #[must_use]
     pub const fn ram(&self) -> &'a GuestRam {

@@ -61,8 +61,7 @@ impl Transmitter {
 
     /// Sends what there is, until the cable is full. Without a cable the frames are lost.
     ///
-    /// No buffer goes back before the end, so there are no more of them than the queue has, and one turn always does;
-    /// unless somebody looks for more after it.
+    /// No buffer goes back before the end, so there are no more of them than the queue has, and one turn always does.
     pub(super) fn transmit(
         &mut self,
         mut cable: Option<&mut Box<dyn Packets>>,
@@ -84,10 +83,6 @@ impl Transmitter {
                 }
                 left -= count;
                 self.send(count, cable.as_deref_mut().map(Box::as_mut), io, counters);
-                if io.is_watched() {
-                    // The driver goes on meanwhile; what it adds after so many is found by the next look.
-                    io.publish(self.queue);
-                }
             }
             // A full cable says when to go on, so the driver need not. One with more buffers than its queue breaks the
             // rules, and may wait.
