@@ -62,6 +62,23 @@ pub trait Packets: Send {
     /// [`io::ErrorKind::WouldBlock`]: later. Others: the frame is lost, as on a cable.
     fn send(&mut self, frame: &[Segment]) -> io::Result<()>;
 
+    /// Sends each of the frames as [`send`](Self::send) does, in their order, up to the first for which the cable is full;
+    /// `results` gets what became of each of them, that one included.
+    fn send_all(
+        &mut self,
+        frames: &mut dyn Iterator<Item = &[Segment]>,
+        results: &mut Vec<io::Result<()>>,
+    ) {
+        for frame in frames {
+            let result = self.send(frame);
+            let full = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+            results.push(result);
+            if full {
+                break;
+            }
+        }
+    }
+
     /// Receives one frame into the segments; the bytes that it took, 0 for an empty frame. What does not fit
     /// is cut off.
     ///

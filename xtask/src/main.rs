@@ -36,6 +36,8 @@ cargo xtask CHORE
                                           start-up against other VMMs; writes docs/benchmarks.md
   bench block [--rounds N] [--output FILE]
                                           disks against other VMMs; writes docs/benchmarks.md
+  bench net [--rounds N] [--output FILE]
+                                          networks against other VMMs, as root; writes docs/benchmarks.md
   bench exits                             what the buses add to an exit
   fuzz [TARGET] [--seconds N]             runs fuzz targets
   tidy                                    crate edges, unsafe code, licences, device folders; lists sizes

@@ -285,6 +285,11 @@ impl VirtioDevice for Net {
         self.refresh_cables(io);
     }
 
+    // By bells, and so on another thread, frames go at most a quarter faster, at twice the host's CPU time for each.
+    fn wants_bells(&self) -> bool {
+        false
+    }
+
     fn notify(&mut self, queue: u16, io: &mut Io<'_>) {
         if queue == self.control_queue(Features::from_bits(io.features())) {
             self.control(queue, io);

@@ -16,6 +16,9 @@ use super::regs::{GSO_ECN, GSO_TYPE, HEADER_LEN, NUM_BUFFERS};
 /// Errors of a cable in a row after which it is left alone until the next wake-up. One may be the fault of one frame.
 const ERRORS_IN_A_ROW: u32 = 4;
 
+/// Buffers that the driver is let see at once, so that it goes on while more frames come.
+const PUBLISHED: usize = 32;
+
 /// What frames look like, by what was negotiated and what the cable can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -67,13 +70,19 @@ pub(super) struct Receiver {
     owed: usize,
     /// There may be frames that wait for buffers.
     pub(super) hungry: bool,
-    /// Buffers that were pushed and not published.
-    unpublished: usize,
+    /// Buffers that were pushed in this turn, ...
+    pushed: usize,
+    /// ... and those of them that the driver has been let see.
+    published: usize,
     // Kept so that nothing is allocated.
     spare: Vec<Chain>,
     into: Vec<Segment>,
-    /// What `into` was chosen for, and its bytes, while that is right.
-    chosen: Option<(Shape, u64)>,
+    /// Segments at the front of `into` that belong to buffers no longer held.
+    past: usize,
+    /// Buffers from the oldest held one on whose segments are in `into` behind those, ...
+    laid: usize,
+    /// ... for frames of this shape, if any are.
+    chosen: Option<Shape>,
 }
 
 impl Receiver {
@@ -85,9 +94,12 @@ impl Receiver {
             bytes: 0,
             owed: 0,
             hungry: true,
-            unpublished: 0,
+            pushed: 0,
+            published: 0,
             spare: Vec::new(),
             into: Vec::new(),
+            past: 0,
+            laid: 0,
             chosen: None,
         }
     }
@@ -116,7 +128,7 @@ impl Receiver {
                 return Pause::Starved;
             }
             let total = self.choose(shape);
-            match cable.receive(&self.into) {
+            match cable.receive(self.target()) {
                 Ok(len) => {
                     errors = 0;
                     let len = if shape.has_header {
@@ -125,6 +137,10 @@ impl Receiver {
                         shape.header_len() + len as u64
                     };
                     self.deliver(len, total, shape, io, counters);
+                    if self.pushed >= self.published + PUBLISHED {
+                        self.published = self.pushed;
+                        io.publish(self.queue);
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Pause::Empty,
                 Err(_) => {
@@ -143,9 +159,10 @@ impl Receiver {
         Pause::Enough
     }
 
-    /// Lets the driver see what it got.
+    /// Lets the driver see what it got in this turn.
     pub(super) fn publish(&mut self, io: &mut Io<'_>) {
-        let pushed = std::mem::take(&mut self.unpublished);
+        self.published = 0;
+        let pushed = std::mem::take(&mut self.pushed);
         if pushed > 0 {
             // Those that were popped in the same turn were not among those that the driver had before.
             self.owed = self.owed.max(pushed);
@@ -169,7 +186,7 @@ impl Receiver {
         self.bytes = 0;
         self.owed = 0;
         self.hungry = true;
-        self.unpublished = 0;
+        (self.pushed, self.published) = (0, 0);
     }
 
     /// Pops buffers until there are enough for a frame; false when it is better to wait for more.
@@ -206,7 +223,7 @@ impl Receiver {
     /// Most frames are shorter than the longest, so fewer buffers may do. But where most of the queue is with the driver,
     /// it is about to refill it, and waiting for that loses fewer frames. None keeps more than half of the queue empty.
     fn has_some(&self, shape: Shape) -> bool {
-        let with_driver = self.owed.max(self.unpublished);
+        let with_driver = self.owed.max(self.pushed);
         !self.held.is_empty() && (!shape.merge || with_driver <= self.half)
     }
 
@@ -225,41 +242,63 @@ impl Receiver {
         }
         self.owed = self.owed.saturating_sub(1);
         self.bytes += len;
-        self.chosen = None;
         self.held.push_back(chain);
         true
     }
 
-    /// Chooses the segments for a frame, with room for one byte more than it may have; all their bytes, header included.
+    /// Chooses the segments for a frame: those of all buffers that are held. All their bytes, header included.
+    ///
+    /// Most of them were chosen for the frame before.
     fn choose(&mut self, shape: Shape) -> u64 {
-        if let Some((_, total)) = self.chosen.filter(|(chosen, _)| *chosen == shape) {
-            return total;
+        if self.chosen != Some(shape) {
+            self.into.clear();
+            (self.past, self.laid) = (0, 0);
+            self.chosen = Some(shape);
         }
-        self.into.clear();
-        let mut skip = if shape.has_header {
-            0
-        } else {
-            shape.header_len()
-        };
-        let mut room = shape.most() + 1;
-        for segment in self.held.iter().flat_map(Chain::writable) {
-            if room == 0 {
-                break;
-            }
-            let mut cut = *segment;
-            cut.len = u32::try_from(room.min(cut.len.into())).unwrap_or(cut.len);
-            room -= u64::from(cut.len);
-            let skipped = u32::try_from(skip.min(cut.len.into())).unwrap_or(0);
-            skip -= u64::from(skipped);
-            if skipped < cut.len {
-                let len = cut.len - skipped;
-                let address = cut.address.saturating_add(skipped.into());
-                self.into.push(Segment { address, len });
-            }
+        for chain in self.held.iter().skip(self.laid) {
+            self.into.extend_from_slice(chain.writable());
         }
-        let total = shape.most() + 1 - room;
-        self.chosen = Some((shape, total));
-        total
+        self.laid = self.held.len();
+        if !shape.has_header {
+            self.skip_header(shape.header_len());
+        }
+        self.bytes
+    }
+
+    /// The header is not the cable's.
+    fn skip_header(&mut self, len: u64) {
+        self.chosen = None;
+        let mut skip = len;
+        let whole = self.into.iter().take_while(|segment| {
+            let fits = u64::from(segment.len) <= skip;
+            skip -= if fits { segment.len.into() } else { 0 };
+            fits
+        });
+        self.past = whole.count();
+        if let Some(segment) = self.into.get_mut(self.past) {
+            segment.address = segment.address.saturating_add(skip);
+            // Less than the length.
+            segment.len -= u32::try_from(skip).unwrap_or(0);
+        }
+    }
+
+    fn target(&self) -> &[Segment] {
+        self.into.get(self.past..).unwrap_or_default()
+    }
+
+    /// The `count` oldest buffers are no longer held.
+    fn forget_segments(&mut self, count: usize) {
+        self.past += self
+            .held
+            .iter()
+            .take(count)
+            .map(|chain| chain.writable().len())
+            .sum::<usize>();
+        self.laid = self.laid.saturating_sub(count);
+        if self.past > self.half {
+            self.into.drain(..self.past.min(self.into.len()));
+            self.past = 0;
+        }
     }
 
     /// Gives the driver a frame that has `len` bytes with its header, for which there were `total`.
@@ -278,7 +317,8 @@ impl Receiver {
             None => 0,
         };
         let is_long = len > shape.header_len() + shape.longest_whole;
-        if len <= shape.header_len() || len > room || is_long && !self.is_segmented(shape, io) {
+        let is_wrong = len <= shape.header_len() || len > room.min(shape.most());
+        if is_wrong || is_long && !self.is_segmented(shape, io) {
             counters.receive_dropped += 1;
             return;
         }
@@ -294,7 +334,7 @@ impl Receiver {
             io.fail(self.queue, error);
             return;
         }
-        self.chosen = None;
+        self.forget_segments(buffers.into());
         let mut rest = len;
         for chain in self.held.drain(..usize::from(buffers)) {
             let written = rest.min(chain.writable_len());
@@ -308,14 +348,14 @@ impl Receiver {
             self.spare.push(chain);
         }
         self.owed += usize::from(buffers);
-        self.unpublished += usize::from(buffers);
+        self.pushed += usize::from(buffers);
         counters.received += 1;
     }
 
     /// Whether the header says that the frame is to be cut into segments.
     fn is_segmented(&self, shape: Shape, io: &Io<'_>) -> bool {
         let mut skip = GSO_TYPE;
-        let holds = self.into.iter().find(|segment| {
+        let holds = self.target().iter().find(|segment| {
             let here = skip < segment.len;
             skip = if here { skip } else { skip - segment.len };
             here
@@ -349,7 +389,7 @@ impl Receiver {
     /// The error of a driver whose buffers are not RAM.
     fn outside_of_ram(&self, io: &Io<'_>) -> Option<QueueError> {
         let memory = io.ram().memory();
-        let wrong = self.into.iter().find(|segment| {
+        let wrong = self.target().iter().find(|segment| {
             let len = usize::try_from(segment.len);
             !len.is_ok_and(|len| memory.check_range(GuestAddress(segment.address), len))
         });

@@ -1,11 +1,14 @@
 //! Frames from the buffers of a transmit queue onto a cable: virtio 1.3, 5.1.6.2.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 use trivisor_buses::{Packets, Segment};
 use trivisor_virtio_device::{Chain, Io};
 
 use super::NetCounters;
+
+/// Frames that a cable gets at once.
+const BATCH: usize = 64;
 
 /// A transmit queue.
 #[derive(Debug)]
@@ -15,16 +18,31 @@ pub(super) struct Transmitter {
     /// The cable was full; it wakes the device when it no longer is.
     pub(super) blocked: bool,
     // Kept so that nothing is allocated.
-    chain: Chain,
-    frame: Vec<Segment>,
+    batch: Vec<Outgoing>,
+    results: Vec<io::Result<()>>,
 }
 
-/// What became of a frame.
-enum Sent {
-    /// It is gone, one way or the other.
-    Gone,
-    /// The cable is full.
-    Full,
+/// A buffer of the driver's.
+#[derive(Debug, Default)]
+struct Outgoing {
+    chain: Chain,
+    /// The frame without its header, where the cable wants none.
+    bare: Vec<Segment>,
+    /// It is none where it has no byte behind the header, or an address beyond the end of the address space.
+    is_frame: bool,
+}
+
+impl Outgoing {
+    fn look(&mut self, has_header: bool, header: u64) {
+        let len = self.chain.readable_len();
+        self.is_frame = len > header;
+        if !has_header && self.is_frame {
+            self.bare.clear();
+            let bare = &mut self.bare;
+            let cut = self.chain.readable_range(header, len - header, bare);
+            self.is_frame = cut.is_ok();
+        }
+    }
 }
 
 impl Transmitter {
@@ -33,8 +51,8 @@ impl Transmitter {
             queue,
             size,
             blocked: false,
-            chain: Chain::default(),
-            frame: Vec::new(),
+            batch: Vec::new(),
+            results: Vec::new(),
         }
     }
 
@@ -52,19 +70,23 @@ impl Transmitter {
             return;
         }
         let before = counters.sent + counters.send_dropped;
-        let mut left = self.size;
+        let mut left = usize::from(self.size);
         let mut more = true;
         while more {
             io.want_notifications(self.queue, false);
-            while left > 0 && !self.blocked && io.pop(self.queue, &mut self.chain) {
-                left -= 1;
-                match self.send(cable.as_deref_mut().map(Box::as_mut), header, counters) {
-                    Sent::Gone => io.push(self.queue, self.chain.id(), 0),
-                    Sent::Full => {
-                        io.unpop(self.queue, &self.chain);
-                        self.blocked = true;
-                    }
+            while !self.blocked {
+                let count = self.pop(left.min(BATCH), io);
+                if count == 0 {
+                    break;
                 }
+                left -= count;
+                self.send(
+                    count,
+                    cable.as_deref_mut().map(Box::as_mut),
+                    header,
+                    io,
+                    counters,
+                );
             }
             // A full cable says when to go on, so the driver need not. One with more buffers than its queue breaks the
             // rules, and may wait.
@@ -75,36 +97,59 @@ impl Transmitter {
         }
     }
 
+    /// Pops up to `most` buffers into the batch; how many there were.
+    fn pop(&mut self, most: usize, io: &mut Io<'_>) -> usize {
+        if self.batch.len() < most {
+            self.batch.resize_with(most, Outgoing::default);
+        }
+        let mut slots = self.batch.iter_mut().take(most);
+        slots
+            .position(|slot| !io.pop(self.queue, &mut slot.chain))
+            .unwrap_or(most)
+    }
+
+    /// Sends the first `count` of the batch, and gives them back; those that the cable has no room for are popped again
+    /// later.
     fn send(
         &mut self,
+        count: usize,
         cable: Option<&mut (dyn Packets + 'static)>,
         header: u8,
+        io: &mut Io<'_>,
         counters: &mut NetCounters,
-    ) -> Sent {
-        let (len, header) = (self.chain.readable_len(), u64::from(header));
-        let Some(cable) = cable.filter(|_| len > header) else {
-            counters.send_dropped += 1;
-            return Sent::Gone;
-        };
-        let frame = if cable.has_header() {
-            self.chain.readable()
+    ) {
+        let batch = self.batch.get_mut(..count).unwrap_or_default();
+        self.results.clear();
+        if let Some(cable) = cable {
+            let has_header = cable.has_header();
+            batch
+                .iter_mut()
+                .for_each(|slot| slot.look(has_header, header.into()));
+            let frames = batch.iter().filter(|slot| slot.is_frame);
+            let mut frames = frames.map(|slot| match has_header {
+                true => slot.chain.readable(),
+                false => slot.bare.as_slice(),
+            });
+            cable.send_all(&mut frames, &mut self.results);
         } else {
-            self.frame.clear();
-            let cut = self
-                .chain
-                .readable_range(header, len - header, &mut self.frame);
-            if cut.is_err() {
-                // An address beyond the end of the address space.
-                counters.send_dropped += 1;
-                return Sent::Gone;
-            }
-            &self.frame
-        };
-        match cable.send(frame) {
-            Ok(()) => counters.sent += 1,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Sent::Full,
-            Err(_) => counters.send_dropped += 1,
+            batch.iter_mut().for_each(|slot| slot.is_frame = false);
         }
-        Sent::Gone
+        let mut results = self.results.iter();
+        let mut gone = 0;
+        for slot in &*batch {
+            match slot.is_frame.then(|| results.next()) {
+                // Nothing becomes of those behind one for which there was no room.
+                Some(None) => break,
+                Some(Some(Err(error))) if error.kind() == ErrorKind::WouldBlock => break,
+                Some(Some(Ok(()))) => counters.sent += 1,
+                Some(Some(Err(_))) | None => counters.send_dropped += 1,
+            }
+            io.push(self.queue, slot.chain.id(), 0);
+            gone += 1;
+        }
+        for slot in batch.iter().skip(gone).rev() {
+            io.unpop(self.queue, &slot.chain);
+            self.blocked = true;
+        }
     }
 }

@@ -10,12 +10,13 @@ use crate::pci::Common;
 use crate::script::Failure;
 use crate::virtio::{Bus, Device, Place};
 
-const FIRST: u16 = 0;
+/// Queues whose notifications are measured: those of a disk, or both of a network card.
+const QUEUES: u16 = 2;
 
-/// A device's transport, and on PCI its common configuration and where notifications of its first queue go.
+/// A device's transport, and on PCI its common configuration and where notifications of its first queues go.
 pub struct Lean {
     bus: Bus,
-    pci: Option<(Common, u64)>,
+    pci: Option<(Common, [u64; QUEUES as usize])>,
 }
 
 impl Lean {
@@ -28,11 +29,28 @@ impl Lean {
         let pci = match device.place {
             Place::Pci(function) => {
                 let common = Common::of(function)?;
-                Some((common, function.notification(common.notify_offset(FIRST))?))
+                let mut addresses = [0; QUEUES as usize];
+                for (queue, address) in (0..QUEUES).zip(&mut addresses) {
+                    if u64::from(queue) < common.queues() {
+                        *address = function.notification(common.notify_offset(queue))?;
+                    }
+                }
+                Some((common, addresses))
             }
             Place::Mmio(..) => None,
         };
         Ok(Self { bus, pci })
+    }
+
+    /// Begins to set the device up: those of the features `wanted` that it has, which are accepted.
+    pub fn begin(&mut self, wanted: u64) -> u64 {
+        let driver = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
+        self.set_status(DeviceStatus::empty());
+        self.set_status(driver);
+        let features = self.read_device_features() & wanted;
+        self.write_driver_features(features);
+        self.set_status(driver | DeviceStatus::FEATURES_OK);
+        features
     }
 }
 
@@ -72,7 +90,9 @@ impl Transport for Lean {
 
     fn notify(&mut self, queue: u16) {
         match self.pci {
-            Some((_, address)) if queue == FIRST => memory::write(address, 2, u64::from(queue)),
+            Some((_, addresses)) if queue < QUEUES => {
+                memory::write(addresses[usize::from(queue)], 2, u64::from(queue));
+            }
             _ => self.bus.notify(queue),
         }
     }

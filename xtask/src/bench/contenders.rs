@@ -150,6 +150,8 @@ impl Programs {
 
 /// The guest ends by the keyboard controller's reset, which a microvm has to be given.
 const MICROVM: [&str; 4] = ["-machine", "microvm", "-device", "i8042"];
+/// Modern on both buses, as ours is.
+const MODERN: [&str; 2] = ["-global", "virtio-mmio.force-legacy=false"];
 
 /// Builds, installs and lists all; those with virtio devices only where there are some.
 ///
@@ -202,14 +204,43 @@ pub(super) fn with_disk(image: &str) -> Result<Vec<Contender>> {
     let drive = format!("if=none,id=disk,file={image},format=raw,aio=io_uring");
     let thread = ["-object", "iothread,id=thread", "-drive", &drive, "-device"];
     let pc = [&["-machine", "pc"], &thread[..]].concat();
-    // Modern on both buses, as ours is.
     let pci = "virtio-blk-pci,drive=disk,iothread=thread,disable-legacy=on";
-    let modern = ["-global", "virtio-mmio.force-legacy=false"];
-    let microvm = [&MICROVM[..], &modern, &thread].concat();
+    let microvm = [&MICROVM[..], &MODERN, &thread].concat();
     let mmio = "virtio-blk-device,drive=disk,iothread=thread";
     let alioth = |name, more| {
         let disk = format!("file,path={image}{more}");
         alioth(name, &programs.guest, &["--blk", &disk])
+    };
+    Ok(vec![
+        programs.ours(PV, &ours),
+        programs.ours(
+            "trivisor pv --sandbox off",
+            &[&ours[..], &["--sandbox", "off"]].concat(),
+        ),
+        programs.qemu(QEMU, &[&pc[..], &[pci]].concat()),
+        programs.qemu("QEMU microvm", &[&microvm[..], &[mmio]].concat()),
+        alioth("alioth", "")?,
+        alioth("alioth, io_uring", ",api=iouring")?,
+    ])
+}
+
+/// Builds, installs and lists all that can be given this tap; each gets no other device.
+///
+/// # Errors
+/// When a build fails.
+pub(super) fn with_tap(tap: &str) -> Result<Vec<Contender>> {
+    let programs = Programs::build()?;
+    let link = format!("tap={tap}");
+    let ours = ["--mode", "pv", "--no-rng", "--net", &link];
+    let cable = format!("tap,id=cable,ifname={tap},script=no,downscript=no,vhost=off");
+    let cable = ["-netdev", &cable, "-device"];
+    let pc = [&["-machine", "pc"], &cable[..]].concat();
+    let pci = "virtio-net-pci,netdev=cable,disable-legacy=on,romfile=";
+    let microvm = [&MICROVM[..], &MODERN, &cable].concat();
+    let mmio = "virtio-net-device,netdev=cable";
+    let alioth = |name, more| {
+        let link = format!("tap,mac={MAC},mtu=1500,if={tap}{more}");
+        alioth(name, &programs.guest, &["--net", &link])
     };
     Ok(vec![
         programs.ours(PV, &ours),

@@ -5,8 +5,10 @@ mod contenders;
 mod devices;
 mod document;
 mod exits;
+mod load;
 mod measure;
 mod memory;
+mod net;
 mod report;
 mod start;
 
@@ -22,8 +24,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     arguments.end()?;
     match which.as_deref() {
         Some("block") => block::run(&options),
+        Some("net") => net::run(&options),
         Some("exits") => exits::run(),
         Some("start") => start::run(&options),
-        _ => bail!("which benchmark? `start`, `block` or `exits`"),
+        _ => bail!("which benchmark? `start`, `block`, `net` or `exits`"),
     }
 }

@@ -16,7 +16,8 @@ const DEFAULT_ROUNDS: usize = 20;
 /// What to run.
 #[derive(Debug)]
 pub(super) struct Options {
-    pub(super) rounds: usize,
+    /// As each benchmark likes it, where they are not said.
+    pub(super) rounds: Option<usize>,
     pub(super) output: PathBuf,
 }
 
@@ -24,8 +25,8 @@ impl Options {
     /// # Errors
     /// Wrong values.
     pub(super) fn parse(arguments: &mut Arguments) -> Result<Self> {
-        let rounds = arguments.value("--rounds")?.unwrap_or(DEFAULT_ROUNDS);
-        ensure!(rounds > 0, "--rounds 0 measures nothing");
+        let rounds = arguments.value("--rounds")?;
+        ensure!(rounds != Some(0), "--rounds 0 measures nothing");
         let output = arguments.value::<PathBuf>("--output")?;
         let output = workspace::root().join(output.unwrap_or_else(|| "docs/benchmarks.md".into()));
         Ok(Self { rounds, output })
@@ -45,6 +46,7 @@ pub(super) struct Row {
 
 pub(super) fn run(options: &Options) -> Result<()> {
     setup::run_for_bench()?;
+    let rounds = options.rounds.unwrap_or(DEFAULT_ROUNDS);
     let devices = Devices::make();
     if let Err(error) = &devices {
         println!("left out, for a tap cannot be made: all with virtio devices: {error:#}");
@@ -61,8 +63,8 @@ pub(super) fn run(options: &Options) -> Result<()> {
             calls: measure::calls(contender)?,
         });
     }
-    for round in 0..options.rounds {
-        println!("round {} of {}", round + 1, options.rounds);
+    for round in 0..rounds {
+        println!("round {} of {rounds}", round + 1);
         // Who goes first changes, for each finds what the one before left behind.
         for turn in 0..contenders.len() {
             let index = (round + turn) % contenders.len();
@@ -71,7 +73,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
             }
         }
     }
-    document::put(&options.output, &report::write(&rows, options.rounds))?;
+    document::put(&options.output, &report::write(&rows, rounds))?;
     println!("{}{}", report::table(&rows), report::devices(&rows));
     println!("written to {}", options.output.display());
     Ok(())

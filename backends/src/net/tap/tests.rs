@@ -217,7 +217,45 @@ fn frames_go_both_ways_and_the_host_does_what_the_guest_left_to_it() {
         eprintln!("skipped without UDP segmentation of taps: a datagram cut by the host");
     }
 
+    many_go_at_once(&mut guest, &host, &frame[6..12], port);
     errors_are_told(&mut guest);
+}
+
+/// More than the tap takes at once, with some between them that are no frames.
+fn many_go_at_once(
+    (ram, tap, _): &mut (GuestRam, Tap, OwnedFd),
+    host: &UdpSocket,
+    mac: &[u8],
+    port: u16,
+) {
+    for count in [1, 3, 5, 40] {
+        let each = 0x200;
+        let frames: Vec<_> = (0..count)
+            .map(|at| {
+                let frame = datagram(mac, port, &[u8::try_from(at).unwrap(); 9], 0);
+                let address = 0x20_0000 + u64::try_from(each * at).unwrap();
+                assert!(ram.write(address, &frame));
+                let (head, rest) = (segment(address, 20), frame.len() - 20);
+                match at {
+                    2 => vec![segment(RAM - 4, 64)],
+                    _ => vec![head, segment(address + 20, rest)],
+                }
+            })
+            .collect();
+        let mut results = Vec::new();
+        tap.send_all(&mut frames.iter().map(Vec::as_slice), &mut results);
+        assert_eq!(results.len(), count);
+        let mut seen = [0; 100];
+        for (at, result) in results.iter().enumerate() {
+            match result {
+                Ok(()) => {
+                    assert_eq!(host.recv(&mut seen).unwrap(), 9);
+                    assert_eq!(usize::from(seen[0]), at, "in their order");
+                }
+                Err(error) => assert_eq!((at, error.kind()), (2, ErrorKind::InvalidInput)),
+            }
+        }
+    }
 }
 
 fn errors_are_told((ram, tap, _): &mut (GuestRam, Tap, OwnedFd)) {
@@ -238,6 +276,10 @@ fn errors_are_told((ram, tap, _): &mut (GuestRam, Tap, OwnedFd)) {
     assert!(ip("link set tap0 down"));
     assert!(send(tap, ram, &[0; 100]).is_err());
     assert!(tap.receive(&[segment(0, 100)]).is_err());
+    let mut results = Vec::new();
+    let frames = vec![scatter(ram, &[0; 100], 50); 8];
+    tap.send_all(&mut frames.iter().map(Vec::as_slice), &mut results);
+    assert_eq!(results.iter().filter(|result| result.is_err()).count(), 8);
     assert!(ip("link set tap0 up"));
     send(tap, ram, &[0; 100]).unwrap();
 }

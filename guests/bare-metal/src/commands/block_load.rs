@@ -9,9 +9,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use virtio_drivers::queue::VirtQueue;
-use virtio_drivers::transport::{DeviceStatus, Transport};
+use virtio_drivers::transport::Transport;
 
-use crate::clock;
+use super::load::{self, Idle, Until};
 use crate::cpu;
 use crate::lean::Lean;
 use crate::say;
@@ -33,10 +33,6 @@ const READ: u32 = 0;
 const WRITE: u32 = 1;
 /// Requests of a slot before the measurement.
 const WARM_UP: u64 = 4;
-/// Requests after which the time is looked at: some hosts interpret the instruction that reads it, for microseconds.
-const LOOK: u64 = 16;
-/// Looks at the used ring, one after the other in vain, after which nothing will come any more: minutes.
-const MOST_IDLE: u64 = 1 << 32;
 
 /// What a request of its own takes.
 struct Slot {
@@ -59,24 +55,10 @@ struct Load {
     random: u64,
 }
 
-/// When no more requests are begun.
-#[derive(Clone, Copy)]
-enum Until {
-    Operations(u64),
-    /// Of the time-stamp counter.
-    Cycles(u64),
-}
-
 impl Load {
     fn open(device: &Device, kind: u32, bytes: usize, depth: usize) -> Result<Self, Failure> {
         let mut transport = Lean::open(device)?;
-        let driver = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
-        transport.set_status(DeviceStatus::empty());
-        transport.set_status(driver);
-        let features = transport.read_device_features() & FEATURES;
-        transport.write_driver_features(features);
-        transport.set_status(driver | DeviceStatus::FEATURES_OK);
-        expect("features", FEATURES, features)?;
+        expect("features", FEATURES, transport.begin(FEATURES))?;
         let capacity: [u32; 2] = [
             transport.read_config_space(0)?,
             transport.read_config_space(4)?,
@@ -156,7 +138,7 @@ impl Load {
         let start = cpu::tsc();
         let (mut begun, mut ended) = (0, 0);
         let mut goes_on = true;
-        let mut idle = 0_u64;
+        let mut idle = Idle::default();
         for index in 0..self.slots.len() {
             self.add(index)?;
             begun += 1;
@@ -167,14 +149,8 @@ impl Load {
             while let Some(token) = self.queue.peek_used() {
                 let index = self.take(token)?;
                 ended += 1;
-                idle = 0;
-                goes_on = goes_on
-                    && match until {
-                        Until::Operations(count) => begun < count,
-                        Until::Cycles(cycles) => {
-                            ended % LOOK != 0 || cpu::tsc().wrapping_sub(start) < cycles
-                        }
-                    };
+                idle.end();
+                goes_on = goes_on && until.goes_on(begun, ended, start);
                 if goes_on {
                     self.add(index)?;
                     begun += 1;
@@ -183,11 +159,7 @@ impl Load {
             if begun != before {
                 self.notify();
             }
-            idle += 1;
-            if idle == MOST_IDLE {
-                return Err(Failure::Timeout("request"));
-            }
-            core::hint::spin_loop();
+            idle.look("request")?;
         }
         Ok((ended, cpu::tsc().wrapping_sub(start)))
     }
@@ -207,12 +179,8 @@ pub fn run(device: &Device, mut words: Words<'_>) -> Result<(), Failure> {
     if !(512..=BYTES).contains(&bytes) || bytes % 512 != 0 || !(1..=DEPTH).contains(&depth) {
         return Err(Failure::Usage);
     }
-    let hz = clock::tsc_hz().ok_or(Failure::Absent("rate of the time-stamp counter"))?;
-    let until = match (words.word(), words.number::<u64>()?) {
-        (Some("ops"), count) => Until::Operations(count),
-        (Some("ms"), ms) => Until::Cycles(hz / 1000 * ms),
-        _ => return Err(Failure::Usage),
-    };
+    let hz = load::hz()?;
+    let until = Until::parse(&mut words, hz)?;
     let mut load = Load::open(device, kind, bytes, depth)?;
     let _warm = load.run(Until::Operations(WARM_UP * depth as u64))?;
     say!("block load");

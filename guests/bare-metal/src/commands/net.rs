@@ -3,7 +3,7 @@
 use virtio_drivers::device::net::{TxBuffer, VirtIONet};
 use virtio_drivers::transport::DeviceType;
 
-use super::Command;
+use super::{Command, net_load};
 use crate::pin::Pin;
 use crate::say;
 use crate::script::{self, Failure, Words, expect};
@@ -11,7 +11,8 @@ use crate::virtio::{self, Bus, Identity};
 
 pub const COMMANDS: &[Command] = &[Command {
     name: "net",
-    usage: "CARD mac | send TEXT | receive | echo COUNT | interrupt",
+    usage: "CARD mac | send TEXT | receive | echo COUNT | interrupt | load send BYTES ops|ms NUMBER | \
+        load receive BYTES COUNT TIMES MS",
     run: net,
 }];
 
@@ -30,6 +31,10 @@ type Card = VirtIONet<Identity, Bus, QUEUE>;
 
 fn net(mut words: Words<'_>) -> Result<(), Failure> {
     let device = virtio::device(DeviceType::Network, &mut words)?;
+    let mut next = words;
+    if next.word() == Some("load") {
+        return net_load::run(&device, next);
+    }
     let mut card = Card::new(device.open()?, BUFFER)?;
     let mac = card.mac_address();
     match words.word().ok_or(Failure::Usage)? {

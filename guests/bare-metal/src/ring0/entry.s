@@ -208,5 +208,5 @@ idt:
 processors:
     .skip PROCESSORS * PROCESSOR_SIZE
 user_stack:
-    .skip 32768
+    .skip 65536
 user_stack_end:

@@ -1,0 +1,109 @@
+//! `cargo xtask bench block`: the same guest keeps the same disk busy under several VMMs.
+
+use anyhow::Result;
+
+use super::load::{Section, Work};
+use super::start::Options;
+use super::{contenders, devices, document};
+use crate::setup;
+
+const DEFAULT_ROUNDS: usize = 7;
+/// How long each load is measured.
+const MILLISECONDS: u64 = 500;
+/// Requests of each load while system calls are counted.
+const COUNTED: u64 = 2000;
+
+const BEFORE: &str = "\
+## Disks
+
+`cargo xtask bench block`. Each VMM gives the bare-metal guest a virtio disk: the same raw image of 64 MiB, all of it in the
+page cache, without direct I/O. The guest drives it in ring 3, which runs at native speed on every host: it keeps one or 32
+requests under way, at random places, begins all that it can with one notification, wants no interrupt, and polls for their end.
+
+- **trivisor pv** is `--mode pv --disk IMAGE`, with its jail and without.
+- **QEMU pc** is `virtio-blk-pci` with an iothread and `aio=io_uring`; **QEMU microvm** the same over MMIO.
+- **alioth** is `alioth-cli`, with its default (a thread with epoll) and with `api=iouring`.
+
+All take turns within a round, and who begins changes from round to round. Rates are by the guest's time-stamp counter. CPU time
+is user and system time of all processes while the load runs: the guest, which polls, takes one processor all the time, so that
+this falls with the time that a request takes and rises with the threads beside. System calls are strace's count over all threads,
+in a run of its own, which changes how threads meet; entries are the KVM_RUN among them, each of which ends with an exit to user
+space (a peer's notification ends in the kernel: ioeventfd). In brackets: the ratio to QEMU pc.
+";
+
+const PROFILE: &str = "
+What limits trivisor pv, by perf on a PVM host:
+- Reads at depth 1 are one exit and one system call each. KVM's way from the guest's store to user space and back takes two thirds
+  of the time, most of it in KVM's instruction emulator, io_uring 4 %. QEMU's iothread polls the ring for up to 32 µs before it
+  asks for a notification: under steady load it needs no exit, and a second processor.
+- Buffered writes cannot be begun without blocking on ext4, so io_uring leaves each to a worker of the kernel, whose clean-up
+  then interrupts the vCPU's thread that submitted it: at depth 1 two exits a request instead of one.
+";
+
+/// What the guest does with the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kind {
+    what: &'static str,
+    bytes: u64,
+    depth: u64,
+}
+
+impl Kind {
+    fn all() -> impl Iterator<Item = Self> {
+        let kinds = ["read", "write"].into_iter().flat_map(|what| {
+            let sizes = [4 << 10, 128 << 10].into_iter();
+            sizes.flat_map(move |bytes| [1, 32].map(|depth| Self { what, bytes, depth }))
+        });
+        kinds.into_iter()
+    }
+
+    fn name(self) -> String {
+        let Self { what, bytes, depth } = self;
+        format!("{what} {} KiB, depth {depth}", bytes >> 10)
+    }
+}
+
+/// All loads, one after the other; each until `end`.
+fn script(end: &str) -> String {
+    let loads = Kind::all()
+        .map(|Kind { what, bytes, depth }| format!("block 0 load {what} {bytes} {depth} {end}; "));
+    loads.collect::<String>() + "exit"
+}
+
+pub(super) fn run(options: &Options) -> Result<()> {
+    setup::run_for_bench()?;
+    let rounds = options.rounds.unwrap_or(DEFAULT_ROUNDS);
+    let image = devices::Image::new()?;
+    let contenders = contenders::with_disk(&image.name())?;
+    let work = Work {
+        device: "block",
+        loads: Kind::all().count(),
+        measured: script(&format!("ms {MILLISECONDS}")),
+        counted: script(&format!("ops {COUNTED}")),
+    };
+    let rows = work.run(&contenders, rounds, &mut |_line| Ok(()))?;
+    let section = Section {
+        before: BEFORE,
+        ran: format!("Each load ran for {MILLISECONDS} ms a round."),
+        operation: "request",
+        names: Kind::all().map(Kind::name).collect(),
+        after: PROFILE,
+    };
+    document::put(&options.output, &section.write(&rows, rounds))?;
+    println!("{}", section.tables(&rows));
+    println!("written to {}", options.output.display());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_has_every_load() {
+        let script = script("ms 7");
+        assert_eq!(script.matches("block 0 load").count(), 8);
+        assert!(script.starts_with("block 0 load read 4096 1 ms 7; block 0 load read 4096 32"));
+        assert!(script.ends_with("write 131072 32 ms 7; exit"));
+    }
+}
