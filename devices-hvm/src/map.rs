@@ -11,8 +11,8 @@
 //! | 0x402 | debug console, where it was asked for | | | |
 //! | 0x505 | pvpanic | | | |
 //! | 0x510 to 0x51b | firmware configuration | | | |
-//! | 0x600 to 0x63f | power management, where firmware puts it | | | |
 //! | 0xafe0 to 0xafe3 | general purpose events | | | |
+//! | 0xb000 to 0xb03f | power management, where firmware puts it | | | |
 //! | 0xcf8 to 0xcff | PCI configuration access; reset control at 0xcf9 | | | |
 //!
 //! | PCI device | function | | ISA interrupt | line |
@@ -37,7 +37,7 @@ pub const PVPANIC: u16 = 0x505;
 /// Firmware configuration.
 pub const FW_CFG: u16 = 0x510;
 /// Power management: where SeaBIOS puts it, and the board itself where there is no firmware.
-pub const POWER_MANAGEMENT: u16 = 0x600;
+pub const POWER_MANAGEMENT: u16 = 0xb000;
 /// General purpose events.
 pub const GPE0: u16 = 0xafe0;
 /// PCI configuration access.
