@@ -9,6 +9,8 @@ mod boot_order;
 #[cfg(feature = "board")]
 mod cmos;
 pub mod debugcon;
+#[cfg(feature = "board")]
+mod dsdt;
 pub mod fw_cfg;
 pub mod i440fx;
 #[cfg(feature = "board")]

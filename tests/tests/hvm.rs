@@ -71,7 +71,8 @@ fn firmware_comes_up_and_finds_nothing_to_boot() {
     vm.expect("PCI: init bdf=00:01.3 id=8086:7113");
     vm.expect("Found 1 cpu(s) max supported 1 cpu(s)");
     vm.expect("Copying SMBIOS 3.0");
-    vm.expect("Copying ACPI RSDP");
+    vm.expect("(via xsdt)");
+    vm.expect("ACPI: parse DSDT");
     vm.expect("Found 1 serial ports");
     vm.expect("No bootable device.");
     let mut stop = Command::new(trivisor());
@@ -100,8 +101,8 @@ fn reset_and_soft_off_end_the_run() {
     let reset = [0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, 0xf4];
     let ended = boot(&reset, &[]);
     assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
-    // mov dx, 0xb004; mov ax, 0x2000; out dx, ax
-    let off = [0xba, 0x04, 0xb0, 0xb8, 0x00, 0x20, 0xef, 0xf4];
+    // mov dx, 0x604; mov ax, 0x2000; out dx, ax
+    let off = [0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xf4];
     let ended = boot(&off, &["--boot", "c"]);
     assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
 }

@@ -103,21 +103,21 @@ fn firmware_shows_at_both_ends() {
 fn firmware_moves_power_management_and_switches_memory() {
     let (host, fitted) = fit(board(Some(firmware(0x2_0000))));
     host.shadows.take();
-    config_write(&fitted, 0x0b40, &[0x01, 0xb0]);
+    config_write(&fitted, 0x0b40, &[0x01, 0x06]);
     config_write(&fitted, 0x0b80, &[1]);
     let answers = |fitted: &Fitted| {
         fitted
             .ports
             .list()
-            .contains(&(0xb000, 0xb03f, "piix4-pm-block"))
+            .contains(&(0x600, 0x63f, "piix4-pm-block"))
     };
     assert!(answers(&fitted));
-    fitted.ports.view().write(0xb005, &[0x20]);
+    fitted.ports.view().write(0x605, &[0x20]);
     assert_eq!(host.events.take(), [MachineEvent::PowerOff]);
     // Onto the serial port: they answer nowhere, and come back.
     config_write(&fitted, 0x0b40, &[0xc1, 0x03]);
     assert!(!answers(&fitted));
-    config_write(&fitted, 0x0b40, &[0x01, 0xb0]);
+    config_write(&fitted, 0x0b40, &[0x01, 0x06]);
     assert!(answers(&fitted));
 
     config_write(&fitted, 0x005a, &[0x33]);
@@ -146,7 +146,7 @@ fn without_firmware_the_board_does_its_work() {
         fitted
             .ports
             .list()
-            .contains(&(0xb000, 0xb03f, "piix4-pm-block"))
+            .contains(&(0x600, 0x63f, "piix4-pm-block"))
     );
     assert_eq!(config_read(&fitted, 0x0860), 0x0b0b_0a0a);
 }
@@ -177,6 +177,8 @@ fn firmware_learns_of_ram_and_files() {
     assert_eq!(&table[20..28], &(1_u64 << 32).to_le_bytes());
     assert_eq!(&table[28..36], &(1_u64 << 30).to_le_bytes());
     let taken = [("etc/e820".into(), Vec::new())];
-    let items = items(RamLayout::new(64 << 20).unwrap(), 1, &taken);
+    let ram = RamLayout::new(64 << 20).unwrap();
+    let tables = acpi::pc::build(&platform(1, &dsdt::aml(ram)));
+    let items = items(ram, 1, &taken, &tables);
     assert!(matches!(items, Err(FileError::Twice { .. })));
 }
