@@ -10,8 +10,10 @@ use crate::character::CharInput;
 use crate::component::{Component, RestoreError, SavedState};
 use crate::dma::Dma;
 use crate::events::{EventSink, MemoryBalloon, PowerButton};
+use crate::line::InterruptPins;
 use crate::msi::{EoiTarget, MsiSink, PinRoutes};
 use crate::routing::{MmioBus, PortBus, RouteError};
+use crate::shadow::ShadowMap;
 use crate::shell::Shell;
 use crate::time::{Clock, WallClock};
 use crate::wake::{Source, Woken};
@@ -23,6 +25,10 @@ pub struct Host {
     pub msi: Arc<dyn MsiSink>,
     /// Knows which pin sends which message.
     pub pin_routes: Arc<dyn PinRoutes>,
+    /// The host's own interrupt controllers, where the machine was made with them.
+    pub pins: Option<Arc<dyn InterruptPins>>,
+    /// Switches addresses between RAM and the bus.
+    pub shadow: Arc<dyn ShadowMap>,
     /// Hears of power-off, reset and crash.
     pub events: Arc<dyn EventSink>,
     /// Guest RAM for bus masters.
@@ -98,6 +104,19 @@ pub struct Mapped {
     pub mapping: Arc<FileMapping>,
 }
 
+/// A part of a mapped file that shows at a further address wherever the bus answers there.
+#[derive(Debug, Clone)]
+pub struct Alias {
+    /// Guest-physical address.
+    pub address: u64,
+    /// The file's pages.
+    pub mapping: Arc<FileMapping>,
+    /// The first byte of the file that shows.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
 /// All that a board fitted, for whoever runs it.
 #[derive(Default)]
 pub struct Fitted {
@@ -111,6 +130,8 @@ pub struct Fitted {
     pub placed: Vec<Placed>,
     /// Files to map.
     pub mapped: Vec<Mapped>,
+    /// What of them shows a second time, in addresses that are switched.
+    pub aliases: Vec<Alias>,
     /// Address of the ACPI root pointer among the tables.
     pub rsdp: Option<u64>,
     /// The I/O APIC that wants to hear of ended interrupts.
@@ -273,6 +294,11 @@ impl Slots {
     /// Maps a file's pages at `address`.
     pub fn map(&mut self, address: u64, mapping: Arc<FileMapping>) {
         self.fitted.mapped.push(Mapped { address, mapping });
+    }
+
+    /// Shows a part of a file in addresses that a chipset switches between RAM and the bus.
+    pub fn alias(&mut self, alias: Alias) {
+        self.fitted.aliases.push(alias);
     }
 
     /// `target` hears of ended level-triggered interrupts.

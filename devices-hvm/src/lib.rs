@@ -1,3 +1,17 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
+
+#[cfg(feature = "board")]
+pub mod board;
+#[cfg(feature = "board")]
+mod boot_order;
+#[cfg(feature = "board")]
+mod cmos;
+pub mod debugcon;
+pub mod fw_cfg;
+pub mod i440fx;
+#[cfg(feature = "board")]
+pub mod map;
+pub mod piix3;
+pub mod piix4_pm;

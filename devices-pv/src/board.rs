@@ -176,7 +176,17 @@ impl std::fmt::Debug for Socket<'_> {
 #[error("there is no room for another device: virtio over MMIO has {}", map::MMIO_PINS.len())]
 pub struct NoRoom;
 
-impl Socket<'_> {
+impl<'a> Socket<'a> {
+    /// A place on a PCI bus of another board's.
+    #[must_use]
+    pub const fn on_pci(slots: &'a mut Slots, bus: &'a RootBus, packed: bool) -> Self {
+        Self {
+            slots,
+            offer: Offer { packed },
+            place: Place::Pci(bus),
+        }
+    }
+
     /// Puts the device in, behind the board's transport.
     ///
     /// # Errors

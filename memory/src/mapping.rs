@@ -100,6 +100,18 @@ impl FileMapping {
         }
     }
 
+    /// A part of the [`slot`](Self::slot), at an address of its own; empty where the file ends before `offset`.
+    #[must_use]
+    pub fn slot_part(&self, guest_address: u64, offset: u64, size: u64) -> Slot {
+        let whole = self.slot(guest_address);
+        let offset = offset.min(whole.size);
+        Slot {
+            host_address: whole.host_address + offset,
+            size: size.min(whole.size - offset),
+            ..whole
+        }
+    }
+
     /// Fills `data` from `offset` on; false, and nothing moved, when it does not all lie in the file.
     pub fn read(&self, offset: u64, data: &mut [u8]) -> bool {
         self.part(offset, data.len())

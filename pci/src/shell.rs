@@ -83,7 +83,11 @@ impl<F: PciFunction> FunctionShell<F> {
         let mut inner = self.lock();
         let result = with(&mut inner);
         let moved = inner.function.endpoint_mut().take_moved();
+        let effect = inner.function.take_effect();
         drop(inner);
+        if let Some(effect) = effect {
+            effect();
+        }
         if moved && let Some(bus) = self.bus.upgrade() {
             bus.reroute(self.at);
         }

@@ -7,7 +7,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::arguments::{DiskArgument, MemoryArgument, NetArgument, VsockArgument};
+use crate::arguments::{
+    BootArgument, DiskArgument, FirmwareArgument, MemoryArgument, NetArgument, VsockArgument,
+};
 
 /// Gives a type the same form in TOML as on the command line.
 macro_rules! text_form {
@@ -60,6 +62,7 @@ pub(crate) struct VmSettings {
     pub(crate) reboot: bool,
     pub(crate) timeout: Option<u64>,
     pub(crate) debug_exit: Option<u16>,
+    pub(crate) debug_console: Option<PathBuf>,
     pub(crate) metrics: Option<PathBuf>,
     pub(crate) transport: TransportSetting,
     pub(crate) packed: bool,
@@ -82,6 +85,7 @@ impl Default for VmSettings {
             reboot: false,
             timeout: None,
             debug_exit: None,
+            debug_console: None,
             metrics: None,
             transport: TransportSetting::Pci,
             packed: false,
@@ -100,6 +104,8 @@ pub(crate) struct BootSettings {
     pub(crate) initrd: Option<PathBuf>,
     pub(crate) cmdline: Option<String>,
     pub(crate) cmdline_only: Option<String>,
+    pub(crate) firmware: Option<FirmwareArgument>,
+    pub(crate) boot: Option<BootArgument>,
 }
 
 /// Which board.
@@ -108,6 +114,7 @@ pub(crate) enum ModeSetting {
     Auto,
     Basic,
     Pv,
+    Hvm,
 }
 
 impl FromStr for ModeSetting {
@@ -118,8 +125,8 @@ impl FromStr for ModeSetting {
             "auto" => Ok(Self::Auto),
             "basic" => Ok(Self::Basic),
             "pv" => Ok(Self::Pv),
-            "hvm" => Err("mode hvm is not in this version: auto, basic or pv".into()),
-            _ => Err(format!("{text:?} is no mode: auto, basic or pv")),
+            "hvm" => Ok(Self::Hvm),
+            _ => Err(format!("{text:?} is no mode: auto, basic, pv or hvm")),
         }
     }
 }
@@ -130,6 +137,7 @@ impl fmt::Display for ModeSetting {
             Self::Auto => "auto",
             Self::Basic => "basic",
             Self::Pv => "pv",
+            Self::Hvm => "hvm",
         })
     }
 }
@@ -340,7 +348,8 @@ mod tests {
     #[test]
     fn values_have_the_flags_form() {
         for (text, wanted) in [
-            ("[vm]\nmode = 'hvm'", "not in this version"),
+            ("[vm]\nmode = 'xen'", "is no mode: auto, basic, pv or hvm"),
+            ("[boot]\nboot = 'x'", "is no boot order"),
             ("[vm]\nmemory = '12X'", "is no size"),
             ("[vm]\nmemory = '1G,hugepages=3M'", "2M and 1G"),
             ("[vm]\nserial = 'pty'", "not in this version"),

@@ -10,7 +10,11 @@ mod events;
 mod machine;
 mod outcome;
 mod vcpu_thread;
+#[cfg(all(feature = "pv", feature = "hvm"))]
+mod virtio_cards;
 
+#[cfg(feature = "hvm")]
+pub use config::PcConfig;
 #[cfg(feature = "pv")]
 pub use config::VirtioConfig;
 pub use config::{BootConfig, CoreConfig, MachineConfig, Mode};

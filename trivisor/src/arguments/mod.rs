@@ -5,12 +5,14 @@
     reason = "what `--help` prints has brackets that are no links"
 )]
 
+mod boot;
 mod disk;
 mod memory;
 mod net;
 mod run;
 mod vsock;
 
+pub(crate) use boot::{BootArgument, FirmwareArgument};
 pub(crate) use disk::{DiskArgument, DiskBus, DiskCache, DiskFormat};
 pub(crate) use memory::{BackingArgument, MemoryArgument, parse_size, show_size};
 pub(crate) use net::{NetArgument, NetLink};

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::arguments::{DiskArgument, MemoryArgument, NetArgument, VsockArgument};
+use crate::arguments::{
+    BootArgument, DiskArgument, FirmwareArgument, MemoryArgument, NetArgument, VsockArgument,
+};
 use crate::settings::{
     ModeSetting, NetSetting, SandboxSetting, SerialSetting, Settings, TransportSetting,
 };
@@ -14,7 +16,7 @@ pub(crate) struct RunArguments {
     /// A file of settings (vm.toml)
     #[arg(value_name = "VM.TOML")]
     pub(crate) image: Option<PathBuf>,
-    /// Which board: auto, basic, pv [default: auto]
+    /// Which board: auto, basic, pv, hvm [default: auto]
     #[arg(long, value_name = "MODE")]
     mode: Option<ModeSetting>,
     /// The VM's name, for the other verbs [default: vm- and the process's number]
@@ -43,6 +45,12 @@ pub(crate) struct RunArguments {
         conflicts_with = "cmdline"
     )]
     cmdline_only: Option<String>,
+    /// What a PC runs first: seabios, or a file with a BIOS [default in mode hvm: seabios]
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    firmware: Option<FirmwareArgument>,
+    /// What a PC boots from: up to three of a (floppy), c (disk), d (CD), n (network), first one first
+    #[arg(long, value_name = "DRIVES")]
+    boot: Option<BootArgument>,
     /// A disk image: FILE[,ro][,format=raw|qcow2|vmdk][,bus=virtio|pmem][,cache=writeback|none|unsafe][,queues=N]
     /// [,queue-size=N][,serial=TEXT][,bps=N][,iops=N]; may be given again
     #[arg(long, value_name = "FILE")]
@@ -89,6 +97,9 @@ pub(crate) struct RunArguments {
     /// A port where a test guest ends the VM with a status of its own, such as 0xf4
     #[arg(long, value_name = "PORT", value_parser = parse_port)]
     debug_exit: Option<u16>,
+    /// What a PC's firmware says of itself (port 0x402) goes to this file
+    #[arg(long, value_name = "FILE")]
+    debug_console: Option<PathBuf>,
     /// Print the resulting settings and start nothing
     #[arg(long)]
     pub(crate) print_config: bool,
@@ -133,6 +144,7 @@ impl RunArguments {
         set_option(&mut vm.metrics, self.metrics);
         set_option(&mut vm.timeout, self.timeout);
         set_option(&mut vm.debug_exit, self.debug_exit);
+        set_option(&mut vm.debug_console, self.debug_console);
         set(&mut vm.transport, self.transport);
         set_option(&mut vm.vsock, self.vsock);
         set_option(&mut vm.rng, (self.rng || self.no_rng).then_some(self.rng));
@@ -142,6 +154,8 @@ impl RunArguments {
         vm.reboot |= self.reboot;
         set_option(&mut boot.kernel, self.kernel);
         set_option(&mut boot.initrd, self.initrd);
+        set_option(&mut boot.firmware, self.firmware);
+        set_option(&mut boot.boot, self.boot);
         if self.cmdline.is_some() || self.cmdline_only.is_some() {
             (boot.cmdline, boot.cmdline_only) = (self.cmdline, self.cmdline_only);
         }

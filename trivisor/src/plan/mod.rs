@@ -1,5 +1,6 @@
 //! Settings to a plan: everything that has a name on the host is opened here, by the control process.
 
+pub(crate) mod pc;
 #[cfg(test)]
 mod tests;
 pub(crate) mod virtio;
@@ -15,6 +16,7 @@ use trivisor_memory::{Backing, HugePages, RamLayout, RamOptions};
 
 use trivisor_vmm_core::Mode;
 
+use self::pc::{Named, Pc, has_boot_sector};
 use self::virtio::Virtio;
 use crate::arguments::{BackingArgument, DiskArgument, DiskBus, DiskCache, DiskFormat};
 use crate::control::registry;
@@ -50,13 +52,14 @@ pub(crate) struct Plan {
     pub(crate) cpus: u8,
     pub(crate) memory_bytes: u64,
     pub(crate) ram: RamOptions,
-    pub(crate) kernel_path: PathBuf,
-    pub(crate) kernel: File,
+    /// Without one, firmware finds it.
+    pub(crate) kernel: Option<Named>,
     pub(crate) initrd: Option<File>,
     pub(crate) cmdline: String,
     pub(crate) mode: Mode,
     pub(crate) pmem: Vec<Disk>,
     pub(crate) virtio: Virtio,
+    pub(crate) pc: Pc,
     pub(crate) transport: TransportSetting,
     pub(crate) packed: bool,
     pub(crate) sink: Sink,
@@ -84,10 +87,21 @@ impl Plan {
             // Before anything is created; one that was made from our number is ours.
             registry::check_free(&name)?;
         }
-        let kernel_path = boot
-            .kernel
-            .ok_or_else(|| Failure::usage("no kernel", "name one with --kernel FILE"))?;
-        let kernel = open("kernel", &kernel_path)?;
+        let pc = match mode {
+            Mode::Hvm => Pc::new(&boot, vm.debug_console.as_ref())?,
+            _ => Pc::default(),
+        };
+        let kernel = boot.kernel.map(|path| {
+            let file = open("kernel", &path)?;
+            Ok::<_, Failure>(Named { path, file })
+        });
+        let kernel = kernel.transpose()?;
+        if kernel.is_none() && pc.firmware.is_none() {
+            return Err(Failure::usage(
+                "no kernel",
+                "name one with --kernel FILE, or a disk that boots with --disk FILE and --mode hvm",
+            ));
+        }
         let initrd = boot.initrd.map(|path| open("initrd", &path)).transpose()?;
         let kvm = Kvm::open_node(Path::new("/dev/kvm")).map_err(|error| no_kvm(&error))?;
         let (pmem, disks) = settings
@@ -125,13 +139,13 @@ impl Plan {
                 },
                 transparent_huge_pages: vm.memory.transparent_huge_pages,
             },
-            kernel_path,
             kernel,
             initrd,
             cmdline: cmdline(mode, boot.cmdline, boot.cmdline_only),
             mode,
             pmem,
             virtio,
+            pc,
             transport: vm.transport,
             packed: vm.packed,
             sink: match vm.serial {
@@ -145,6 +159,14 @@ impl Plan {
             timeout: vm.timeout.map(Duration::from_secs),
             metrics: vm.metrics.map(|path| create(&path)).transpose()?,
         })
+    }
+}
+
+impl Plan {
+    /// The file that the guest's first instructions come from.
+    pub(crate) fn boots(&self) -> &Path {
+        let named = self.kernel.as_ref().or(self.pc.firmware.as_ref());
+        named.map_or_else(|| Path::new(""), |named| &named.path)
     }
 }
 
@@ -165,14 +187,51 @@ fn resolve_mode(settings: &Settings) -> Result<Mode, Failure> {
         ("--transport", vm.transport != TransportSetting::Pci),
     ];
     let need = needs.iter().find(|(_, needed)| *needed);
+    let boot = &settings.boot;
+    let pc = [
+        ("--firmware", boot.firmware.is_some()),
+        ("--boot", boot.boot.is_some()),
+        ("--debug-console", vm.debug_console.is_some()),
+    ];
+    let pc = pc.iter().find(|(_, needed)| *needed);
+    let boots_itself = || boot.kernel.is_none() && settings.disk.iter().any(has_boot_sector);
+    match (vm.mode, pc) {
+        (ModeSetting::Basic | ModeSetting::Pv, Some((flag, _))) => {
+            return Err(Failure::usage(
+                format!("{flag}: only mode hvm has firmware"),
+                "choose --mode hvm",
+            ));
+        }
+        (ModeSetting::Hvm, _) | (ModeSetting::Auto, Some(_)) => return check_pc(settings),
+        (ModeSetting::Auto, None) if boots_itself() => return check_pc(settings),
+        _ => {}
+    }
     match (vm.mode, need) {
         (ModeSetting::Basic, Some((flag, _))) => Err(Failure::usage(
             format!("{flag}: mode basic has no virtio devices"),
             "choose --mode pv, or for a disk bus=pmem",
         )),
-        (ModeSetting::Pv, _) | (ModeSetting::Auto, Some(_)) => Ok(Mode::Pv),
         (ModeSetting::Basic | ModeSetting::Auto, None) => Ok(Mode::Basic),
+        _ => Ok(Mode::Pv),
     }
+}
+
+/// What a PC has no place for.
+fn check_pc(settings: &Settings) -> Result<Mode, Failure> {
+    if settings.vm.transport != TransportSetting::Pci {
+        return Err(Failure::usage(
+            "--transport mmio: mode hvm has its virtio devices on PCI",
+            "leave it out, or choose --mode pv",
+        ));
+    }
+    let pmem = |disk: &DiskArgument| disk.bus == Some(DiskBus::Pmem);
+    if settings.disk.iter().any(pmem) {
+        return Err(Failure::usage(
+            "--disk bus=pmem: mode hvm has no persistent memory",
+            "choose bus=virtio, or --mode basic",
+        ));
+    }
+    Ok(Mode::Hvm)
 }
 
 /// Fills in what is the mode's to say, and the mode.
@@ -180,6 +239,7 @@ pub(crate) fn resolve(settings: &mut Settings) -> Result<Mode, Failure> {
     let mode = resolve_mode(settings)?;
     let (named, bus) = match mode {
         Mode::Pv => (ModeSetting::Pv, DiskBus::Virtio),
+        Mode::Hvm => (ModeSetting::Hvm, DiskBus::Virtio),
         _ => (ModeSetting::Basic, DiskBus::Pmem),
     };
     settings.vm.mode = named;

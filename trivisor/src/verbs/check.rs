@@ -35,8 +35,8 @@ pub(crate) fn check() -> (String, bool) {
                     .map_err(|error| (chain(&error), "use Linux 5.10 or later on the host".into())),
             );
             add("kind of host", Ok(HostKind::of_this_host().to_string()));
-            let vm =
-                Vm::new(&kvm, IrqchipKind::Split { pins: 24 }, 1).and_then(|mut vm| vm.create_vcpu(0));
+            let vm = Vm::new(&kvm, IrqchipKind::Split { pins: 24 }, 1)
+                .and_then(|mut vm| vm.create_vcpu(0));
             add(
                 "a VM with a vCPU",
                 vm.map(|_| "can be created".into())

@@ -3,10 +3,12 @@
 
 pub(crate) mod explain;
 mod jail;
+mod pc;
 mod serve;
 mod tail;
 mod virtio;
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -135,12 +137,15 @@ fn take<T>(slot: &Mutex<Option<T>>) -> io::Result<T> {
 fn isolate(plan: &Plan, channel: &Channel, pipes: Option<&ConsolePipes>) -> io::Result<()> {
     rustix::process::setsid()?;
     let stderr = io::stderr();
-    let mut keep = vec![
-        stderr.as_fd(),
-        channel.as_fd(),
-        plan.kvm.as_fd(),
-        plan.kernel.as_fd(),
-    ];
+    let mut keep = vec![stderr.as_fd(), channel.as_fd(), plan.kvm.as_fd()];
+    keep.extend(plan.kernel.iter().map(|kernel| kernel.file.as_fd()));
+    keep.extend(
+        plan.pc
+            .firmware
+            .iter()
+            .map(|firmware| firmware.file.as_fd()),
+    );
+    keep.extend(plan.pc.debug_console.iter().map(AsFd::as_fd));
     keep.extend(plan.initrd.iter().map(AsFd::as_fd));
     keep.extend(plan.pmem.iter().map(|disk| disk.file.as_fd()));
     keep.extend(plan.virtio.descriptors());
@@ -202,23 +207,16 @@ impl<'a> VmProcess<'a> {
             cpus: plan.cpus,
             memory_bytes: plan.memory_bytes,
             ram: plan.ram.clone(),
-            boot: BootConfig {
-                kernel: plan
-                    .kernel
-                    .try_clone()
-                    .map_err(Failure::refused("a descriptor"))?,
-                initrd: match &plan.initrd {
-                    Some(file) => Some(file.try_clone().map_err(Failure::refused("a descriptor"))?),
-                    None => None,
-                },
-                cmdline: plan.cmdline.clone(),
-                random_seed: random()?,
+            boot: match &plan.kernel {
+                Some(kernel) => Some(boot_config(plan, &kernel.file)?),
+                None => None,
             },
             serial,
             pmem: pmem.clone(),
             debug_exit: plan.debug_exit,
             generation_id: random()?,
             virtio: virtio::config(plan, &workers)?,
+            pc: pc::config(plan)?,
         };
         let mut machine =
             Machine::new(&kvm, config).map_err(|error| explain_machine(&error, plan, &kvm))?;
@@ -268,6 +266,7 @@ impl<'a> VmProcess<'a> {
             process::harden().map_err(|error| jail_failure(&error))?;
             let devices = match self.plan.mode {
                 Mode::Basic => Devices::Basic,
+                Mode::Hvm => Devices::Pc,
                 _ => Devices::Virtio,
             };
             let jails = Jail::all(self.plan.cpus, workers.len(), devices);
@@ -292,6 +291,16 @@ impl<'a> VmProcess<'a> {
             first.map_err(|error| Failure::host(chain(&error), "free some threads or memory"))?;
         Ok((first, io))
     }
+}
+
+fn boot_config(plan: &Plan, kernel: &File) -> Result<BootConfig, Failure> {
+    let own = |file: &File| file.try_clone().map_err(Failure::refused("a descriptor"));
+    Ok(BootConfig {
+        kernel: own(kernel)?,
+        initrd: plan.initrd.as_ref().map(own).transpose()?,
+        cmdline: plan.cmdline.clone(),
+        random_seed: random()?,
+    })
 }
 
 fn map_disks(plan: &Plan) -> Result<Vec<Arc<FileMapping>>, Failure> {

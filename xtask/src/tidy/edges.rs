@@ -61,6 +61,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "trivisor-loader",
             "trivisor-memory",
             "trivisor-mode-basic",
+            "trivisor-pci",
         ],
     ),
     (

@@ -1,0 +1,93 @@
+//! What a PC has beside other machines: its firmware.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use trivisor_backends::image;
+use trivisor_devices_hvm::board::BootDevice;
+
+use super::create;
+use crate::arguments::{DiskArgument, FirmwareArgument};
+use crate::failure::{Failure, chain};
+use crate::settings::BootSettings;
+
+/// Where packages put SeaBIOS: Debian, Ubuntu and Fedora; Arch and QEMU itself.
+const SEABIOS: [&str; 3] = [
+    "/usr/share/seabios/bios-256k.bin",
+    "/usr/share/qemu/bios-256k.bin",
+    "/usr/share/qemu-kvm/bios-256k.bin",
+];
+
+/// An open file with the name that the user knows it by.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+}
+
+/// A PC's parts.
+#[derive(Debug, Default)]
+pub(crate) struct Pc {
+    pub(crate) firmware: Option<Named>,
+    pub(crate) boot_order: Vec<BootDevice>,
+    pub(crate) debug_console: Option<File>,
+}
+
+impl Pc {
+    /// Opens them; where a kernel is named, there is no firmware.
+    pub(super) fn new(boot: &BootSettings, console: Option<&PathBuf>) -> Result<Self, Failure> {
+        let firmware = match (&boot.firmware, &boot.kernel) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::usage(
+                    "--kernel is started without firmware",
+                    "leave out --kernel or --firmware",
+                ));
+            }
+            (None, Some(_)) => None,
+            (None | Some(FirmwareArgument::SeaBios), None) => Some(sea_bios()?),
+            (Some(FirmwareArgument::File(path)), None) => Some(firmware(path)?),
+        };
+        let boot_order = boot.boot.as_ref().map(|order| order.0.clone());
+        Ok(Self {
+            firmware,
+            boot_order: boot_order.unwrap_or_default(),
+            debug_console: console.map(|path| create(path)).transpose()?,
+        })
+    }
+}
+
+fn sea_bios() -> Result<Named, Failure> {
+    let found = SEABIOS.iter().map(Path::new).find(|path| path.exists());
+    match found {
+        Some(path) => firmware(path),
+        None => Err(Failure::usage(
+            "this host has no SeaBIOS",
+            "install it (apt install seabios, dnf install seabios-bin), or name a file with --firmware FILE",
+        )),
+    }
+}
+
+fn firmware(path: &Path) -> Result<Named, Failure> {
+    let file = image::open_plain(path).map_err(|error| {
+        Failure::usage(
+            format!("firmware {}", chain(&error)),
+            "name a readable file with --firmware",
+        )
+    })?;
+    Ok(Named {
+        path: path.into(),
+        file,
+    })
+}
+
+/// Whether a raw image begins with a sector that a PC would boot. One that cannot be read has none: what is wrong
+/// with it is told when it is opened for good.
+pub(super) fn has_boot_sector(disk: &DiskArgument) -> bool {
+    use std::os::unix::fs::FileExt;
+    const SIGNATURE: [u8; 2] = [0x55, 0xaa];
+    let mut found = [0; 2];
+    let Ok(file) = image::open_plain(&disk.file) else {
+        return false;
+    };
+    file.read_exact_at(&mut found, 510).is_ok() && found == SIGNATURE
+}
