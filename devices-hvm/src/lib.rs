@@ -15,3 +15,4 @@ pub mod i440fx;
 pub mod map;
 pub mod piix3;
 pub mod piix4_pm;
+pub mod vga;
