@@ -12,7 +12,9 @@ use crate::dma::Dma;
 use crate::events::{EventSink, MemoryBalloon, PowerButton};
 use crate::line::InterruptPins;
 use crate::msi::{EoiTarget, MsiSink, PinRoutes};
+use crate::pages::PageMapper;
 use crate::routing::{MmioBus, PortBus, RouteError};
+use crate::screen::Screen;
 use crate::shadow::ShadowMap;
 use crate::shell::Shell;
 use crate::time::{Clock, WallClock};
@@ -29,6 +31,8 @@ pub struct Host {
     pub pins: Option<Arc<dyn InterruptPins>>,
     /// Switches addresses between RAM and the bus.
     pub shadow: Arc<dyn ShadowMap>,
+    /// Shows the guest memory of cards.
+    pub pages: Arc<dyn PageMapper>,
     /// Hears of power-off, reset and crash.
     pub events: Arc<dyn EventSink>,
     /// Guest RAM for bus masters.
@@ -142,6 +146,8 @@ pub struct Fitted {
     pub balloon: Option<Arc<dyn MemoryBalloon>>,
     /// The serial consoles, first port first.
     pub consoles: Vec<Arc<dyn CharInput>>,
+    /// The displays, the first one first.
+    pub screens: Vec<Arc<dyn Screen>>,
     /// What the chips wait for on the host.
     pub sources: Vec<Source>,
 }
@@ -319,6 +325,11 @@ impl Slots {
     /// The machine has one more serial console.
     pub fn console(&mut self, input: Arc<dyn CharInput>) {
         self.fitted.consoles.push(input);
+    }
+
+    /// The machine has one more display.
+    pub fn screen(&mut self, screen: Arc<dyn Screen>) {
+        self.fitted.screens.push(screen);
     }
 
     /// The board is complete.

@@ -17,3 +17,4 @@ pub mod i440fx;
 pub mod map;
 pub mod piix3;
 pub mod piix4_pm;
+pub mod vga;

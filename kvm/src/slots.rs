@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
-use trivisor_buses::{Responder, ShadowMap, ShadowRun};
-use trivisor_memory::{GuestRam, Slot, SlotKind};
+use trivisor_buses::{PageMapper, Responder, ShadowMap, ShadowRun};
+use trivisor_memory::{FileMapping, GuestRam, Slot, SlotKind};
 
 use crate::vm::VmError;
 
@@ -45,11 +45,19 @@ struct Numbers {
     free: Vec<u32>,
 }
 
+/// Memory of a card, and the slot that shows it.
+struct Shown {
+    pages: Arc<FileMapping>,
+    region: Region,
+}
+
 #[derive(Default)]
 struct Inner {
     /// Owners of the memory behind the slots, for as long as the VM.
     owners: Vec<Arc<dyn Any + Send + Sync>>,
     numbers: Numbers,
+    /// Memory of cards that shows now.
+    shown: Vec<Shown>,
     switched: Option<Switched>,
 }
 
@@ -198,6 +206,37 @@ impl ShadowMap for MemorySlots {
         // The slots are of a kind that KVM took at the start, so only a kernel without memory refuses one: the guest
         // then meets the bus where it expects RAM.
         let _refused = self.switch(&mut self.lock(), runs);
+    }
+}
+
+impl PageMapper for MemorySlots {
+    fn show(&self, pages: &Arc<FileMapping>, address: Option<u64>) {
+        let inner = &mut *self.lock();
+        let old = inner
+            .shown
+            .iter()
+            .position(|shown| Arc::ptr_eq(&shown.pages, pages));
+        if let Some(at) = old {
+            let region = Region {
+                memory_size: 0,
+                ..inner.shown[at].region
+            };
+            if self.set(region).is_err() {
+                // It stays where it is, and so does what it shows.
+                return;
+            }
+            inner.shown.swap_remove(at);
+            inner.numbers.free.push(region.slot);
+        }
+        let Some(address) = address else { return };
+        let region = region(&pages.slot(address), inner.numbers.take());
+        if self.set(region).is_ok() {
+            let pages = Arc::clone(pages);
+            inner.shown.push(Shown { pages, region });
+        } else {
+            // RAM or another card is there.
+            inner.numbers.free.push(region.slot);
+        }
     }
 }
 

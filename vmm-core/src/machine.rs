@@ -6,7 +6,7 @@ use std::thread::Builder;
 
 use thiserror::Error;
 use trivisor_buses::{
-    Board, CharInput, FitError, Fitted, Host, InterruptPins, MemoryBalloon, PowerButton, Slots,
+    Board, CharInput, FitError, Fitted, Host, InterruptPins, MemoryBalloon, PowerButton, Screen, Slots,
 };
 #[cfg(feature = "hvm")]
 use trivisor_devices_hvm::board::HvmBoard;
@@ -210,6 +210,7 @@ impl Machine {
             pin_routes: vm.local_apics().clone(),
             pins: vm.pins().map(|pins| pins as Arc<dyn InterruptPins>),
             shadow: vm.memory_slots().clone(),
+            pages: vm.memory_slots().clone(),
             events: control.clone(),
             dma: Arc::new(PhysicalMemory::new(ram.clone(), Vec::new())),
             ram: ram.clone(),
@@ -371,6 +372,12 @@ impl Machine {
     #[must_use]
     pub fn console(&self) -> Option<Arc<dyn CharInput>> {
         self.fitted.consoles.first().cloned()
+    }
+
+    /// The first display.
+    #[must_use]
+    pub fn screen(&self) -> Option<&Arc<dyn Screen>> {
+        self.fitted.screens.first()
     }
 
     /// What the board's chips wait for on the host: for the thread that serves them, once. `None`: nothing.

@@ -171,7 +171,7 @@ pub fn info(path: &Path, format: Option<Format>) -> Result<Info, ManageError> {
     let backing = below
         .map(|layer| (layer.path.clone(), layer.format))
         .collect();
-    let capacity = opened.access().map_err(failed)?.size();
+    let capacity = opened.access().map_err(failed)?.0.size();
     Ok(Info {
         format,
         capacity,
@@ -202,7 +202,7 @@ pub fn convert(
         read_only: true,
         direct: false,
     };
-    let source = open(from, &options)?.access().map_err(unread)?;
+    let (source, _) = open(from, &options)?.access().map_err(unread)?;
     let size = source.size();
     if size == 0 || !size.is_multiple_of(512) {
         return Err(ManageError::Size { size });

@@ -25,6 +25,7 @@ mod open;
 mod options;
 mod pool;
 mod qcow2_header;
+mod qcow2_order;
 mod raw;
 mod ring_mover;
 mod task;
@@ -36,7 +37,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use thiserror::Error;
@@ -49,6 +50,7 @@ pub use manage::{Info, ManageError, convert, create, info};
 pub use open::{OpenError, OpenOptions, Opened, open};
 pub use options::{Cache, DiskOptions, Engine};
 pub use pool::Worker;
+pub(crate) use qcow2_order::{Blocks, Order};
 
 use crate::sys::buffers::{Buffers, Fit};
 use image_mover::ImageExecutor;
@@ -166,7 +168,7 @@ impl Disk {
             Ok(file) => return Self::raw(file, ram, &options),
             Err(image) => image,
         };
-        let access = image
+        let (access, order) = image
             .access()
             .map_err(|source| DiskError::Image { format, source })?;
         let geometry = Geometry {
@@ -176,7 +178,7 @@ impl Disk {
             can_discard: !options.read_only,
         };
         let event = Arc::new(event::new().map_err(DiskError::Host)?);
-        let executor = Box::new(ImageExecutor(RwLock::new(access)));
+        let executor = Box::new(ImageExecutor::new(access, order));
         let (pool, workers) = Pool::new(executor, Arc::clone(&event), options.workers.max(1));
         let mover = Mover::Pool(pool);
         Self::parts(geometry, Fit::Copied, ram, &options, event, mover, workers)

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use imago::format::gate::ImplicitOpenGate;
 use imago::qcow2::Qcow2;
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 use super::format::Format;
 use super::qcow2_header;
+use super::qcow2_order::Order;
 use crate::image::{self, ImageError};
 use crate::sys::image_file::ImageFile;
 
@@ -208,22 +210,22 @@ fn settle(path: &Path, file: &File) -> Result<Format, OpenError> {
 }
 
 fn first_bytes(path: &Path, file: &File) -> Result<Format, OpenError> {
-    // Direct I/O would want a page for the few bytes.
+    plainly(file, Format::of_content).map_err(|source| {
+        ImageError::Open {
+            path: path.to_owned(),
+            source,
+        }
+        .into()
+    })
+}
+
+/// Reads without direct I/O, which would want a page for a few bytes.
+fn plainly<T>(file: &File, read: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
     let flags = fcntl_getfl(file);
     let plain = flags.and_then(|flags| fcntl_setfl(file, flags - OFlags::DIRECT));
-    let found = Format::of_content(file);
+    let found = read(file);
     let back = flags.and_then(|flags| fcntl_setfl(file, flags));
-    plain
-        .and(back)
-        .map_err(io::Error::from)
-        .and(found)
-        .map_err(|source| {
-            ImageError::Open {
-                path: path.to_owned(),
-                source,
-            }
-            .into()
-        })
+    plain.and(back).map_err(io::Error::from).and(found)
 }
 
 /// Looks into an image: what it stands on, by name. Opens the files of a vmdk.
@@ -239,7 +241,7 @@ fn look(layer: &mut Layer, direct: bool) -> Result<Option<(String, Format)>, Ope
     match format {
         Format::Raw => Ok(None),
         Format::Qcow2 => {
-            let image: Qcow2<ImageFile> = qcow2_header::check(&layer.file)
+            let image: Qcow2<ImageFile> = plainly(&layer.file, qcow2_header::check)
                 .and_then(|()| file())
                 .and_then(|file| Qcow2::open_image(file, false))
                 .map_err(corrupt)?;
@@ -419,13 +421,19 @@ impl Opened {
         }
     }
 
-    /// As imago reads and writes it. Opens nothing.
-    pub(crate) fn access(self) -> io::Result<FormatAccess<ImageFile>> {
+    /// As imago reads and writes it, and the order of a qcow2 that is written. Opens nothing.
+    pub(crate) fn access(self) -> io::Result<(FormatAccess<ImageFile>, Option<Arc<Order>>)> {
         let writable = !self.read_only;
         let mut below: Option<FormatAccess<ImageFile>> = None;
+        let mut order = None;
         for (index, layer) in self.layers.into_iter().enumerate().rev() {
             let writable = writable && index == 0;
-            let file = ImageFile::new(layer.file)?;
+            let file = if writable && layer.format == Format::Qcow2 {
+                ImageFile::ordered(layer.file)?
+            } else {
+                ImageFile::new(layer.file)?
+            };
+            order = file.order();
             let access = match layer.format {
                 Format::Raw => FormatAccess::new(Raw::open_image(file, writable)?),
                 Format::Qcow2 => {
@@ -442,6 +450,7 @@ impl Opened {
             };
             below = Some(access);
         }
-        below.ok_or_else(|| io::ErrorKind::InvalidInput.into())
+        let access = below.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok((access, order))
     }
 }

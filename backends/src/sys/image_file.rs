@@ -1,4 +1,4 @@
-//! A file as the crate imago uses it, which knows when it has become shorter.
+//! A file as the crate imago uses it, which knows when it has become shorter, and how a qcow2 is written.
 
 #![expect(
     unsafe_code,
@@ -9,12 +9,15 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use imago::Storage;
-use imago::io_buffers::{IoVector, IoVectorMut};
+use imago::io_buffers::{IoBuffer, IoVector, IoVectorMut};
 use imago::storage::PreallocateMode;
 use imago::storage::drivers::CommonStorageHelper;
 use rustix::fs::{fdatasync, fstat};
+
+use crate::disk::{Blocks, Order};
 
 /// imago's own file reads zeros where there is nothing, as formats want beyond the end; but a file that was cut
 /// off while it was used has lost data, and that has to be an error.
@@ -24,7 +27,15 @@ pub(crate) struct ImageFile {
     file: File,
     /// It has a length that can be asked for.
     regular: bool,
+    /// Of a qcow2 that is written.
+    order: Option<Arc<Order>>,
+    #[cfg(test)]
+    pub(crate) log: Log,
 }
+
+/// Writes that have reached the file, in their order.
+#[cfg(test)]
+pub(crate) type Log = Arc<std::sync::Mutex<Vec<(u64, Vec<u8>)>>>;
 
 impl ImageFile {
     /// Takes an open file; it never opens another one.
@@ -36,7 +47,31 @@ impl ImageFile {
             regular: file.metadata()?.is_file(),
             inner: imago::file::File::try_from(file.try_clone()?)?,
             file,
+            order: None,
+            #[cfg(test)]
+            log: Log::default(),
         })
+    }
+
+    /// Takes the open file of a qcow2 that will be written, and only through this.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new) and [`Order::load`].
+    pub(crate) fn ordered(file: File) -> io::Result<Self> {
+        let mut image = Self::new(file)?;
+        let order = Order::load(&image, image.inner.req_align())?;
+        image.order = Some(Arc::new(order));
+        Ok(image)
+    }
+
+    /// The order in which it is written.
+    pub(crate) fn order(&self) -> Option<Arc<Order>> {
+        self.order.clone()
+    }
+
+    #[cfg(test)]
+    fn note(&self, data: Vec<u8>, offset: u64) {
+        self.log.lock().unwrap().push((offset, data));
     }
 
     /// Whether the file still has the first `end` bytes that it had.
@@ -55,6 +90,30 @@ impl ImageFile {
 impl fmt::Display for ImageFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
+    }
+}
+
+/// Only [`Order`] uses this, with the blocks of the host whole: it has seen to it that a cluster has no part of one.
+impl Blocks for ImageFile {
+    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let align = self.inner.mem_align().max(self.inner.req_align());
+        let mut buffer = IoBuffer::new(len.next_multiple_of(align), align)?;
+        // SAFETY: the buffer is aligned and so is its length; the offset is that of a cluster or of an aligned write.
+        unsafe { self.inner.pure_readv((&mut buffer).into(), offset) }?;
+        let data = buffer.as_ref().into_slice();
+        Ok(data.get(..len).unwrap_or_default().to_vec())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let align = self.inner.mem_align().max(self.inner.req_align());
+        let mut buffer = IoBuffer::new(data.len(), align)?;
+        buffer.as_mut().into_slice().copy_from_slice(data);
+        #[cfg(test)]
+        self.note(data.to_vec(), offset);
+        // SAFETY: the buffer is aligned, and what is written are whole clusters or what was an aligned write before.
+        // Others that write the same blocks wait: for a refcount block in `Order`, else as the caller of that write
+        // has promised.
+        unsafe { self.inner.pure_writev((&buffer).into(), offset) }
     }
 }
 
@@ -92,11 +151,22 @@ impl Storage for ImageFile {
     }
 
     unsafe fn pure_writev(&self, bufv: IoVector<'_>, offset: u64) -> io::Result<()> {
+        let order = self.order.as_ref().filter(|order| order.concerns(offset));
+        if order.is_some() || cfg!(test) {
+            let mut data = vec![0; usize::try_from(bufv.len()).map_err(io::Error::other)?];
+            bufv.copy_into_slice(&mut data);
+            return match order {
+                Some(order) => order.write(self, offset, &mut data),
+                None => self.write(offset, &data),
+            };
+        }
         // SAFETY: as the caller promises.
         unsafe { self.inner.pure_writev(bufv, offset) }
     }
 
     unsafe fn pure_write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
+        #[cfg(test)]
+        self.note(vec![0; usize::try_from(length).unwrap()], offset);
         // SAFETY: as the caller promises.
         unsafe { self.inner.pure_write_zeroes(offset, length) }
     }

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use trivisor_memory::{GuestRam, RamLayout, RamOptions};
+use trivisor_memory::{FileMapping, GuestRam, RamLayout, RamOptions};
 
 use crate::dma::{Dma, DmaError};
 use crate::events::{EventSink, MachineEvent};
 use crate::line::{InterruptPins, Line, LineEnd, Wire};
 use crate::msi::{Msi, MsiSink, PinRoutes};
 use crate::shadow::{ShadowMap, ShadowRun};
+use crate::pages::PageMapper;
 use crate::slots::Host;
 use crate::time::{Clock, GuestTime, WallClock};
 
@@ -87,6 +88,8 @@ pub struct TestHost {
     pub pins: Arc<Recorder<(u8, bool)>>,
     /// What addresses were switched to.
     pub shadows: Recorder<Vec<ShadowRun>>,
+    /// Where memory of cards was shown.
+    pub shown: Recorder<Option<u64>>,
     /// Events noted.
     pub events: Recorder<MachineEvent>,
     /// Guest RAM: 1 MiB.
@@ -105,6 +108,7 @@ impl TestHost {
             routes: Recorder::default(),
             pins: Arc::default(),
             shadows: Recorder::default(),
+            shown: Recorder::default(),
             events: Recorder::default(),
             memory: TestMemory::new(1 << 20),
             now_ns: Mutex::new(0),
@@ -120,6 +124,7 @@ impl TestHost {
             pin_routes: Arc::<Self>::clone(self),
             pins: Some(Arc::<Self>::clone(self)),
             shadow: Arc::<Self>::clone(self),
+            pages: Arc::<Self>::clone(self),
             events: Arc::<Self>::clone(self),
             dma: Arc::<Self>::clone(self),
             ram: self.memory.ram().clone(),
@@ -199,6 +204,12 @@ impl InterruptPins for TestHost {
 impl ShadowMap for TestHost {
     fn set_shadow(&self, runs: &[ShadowRun]) {
         self.shadows.note(runs.to_vec());
+    }
+}
+
+impl PageMapper for TestHost {
+    fn show(&self, _pages: &Arc<FileMapping>, address: Option<u64>) {
+        self.shown.note(address);
     }
 }
 

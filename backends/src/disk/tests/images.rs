@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use trivisor_buses::{Storage, StorageBusy, StorageOp};
 
+use super::killed::qemu_finds_sound;
+use super::manage::qemu;
 use super::model::{Action, DISK, actions, follow};
 use super::{Rig, kind, pattern, ram, segment};
 use crate::disk::{
@@ -132,6 +134,54 @@ fn each_request_on_a_qcow2() {
     );
     let refused = again.transfer(StorageOp::Write, 0, &[segment(0, 512)]);
     assert_eq!(kind(refused), ErrorKind::ReadOnlyFilesystem);
+}
+
+/// Tables are read and written in blocks of the host then.
+#[test]
+fn a_qcow2_by_direct_io() {
+    let direct = OpenOptions {
+        direct: true,
+        ..WRITE
+    };
+    // A folder of the build, for one in memory may have no direct I/O.
+    let folder = Folder(tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap());
+    let path = folder.at("disk.qcow2");
+    // Three tables.
+    create(&path, Format::Qcow2, Some(1200 << 20), None).unwrap();
+    wait_unlocked(&path);
+    if let Err(OpenError::Direct { .. }) = open(&path, &direct) {
+        eprintln!("skipped without direct I/O: a qcow2 by direct I/O");
+        return;
+    }
+    let mut rig = rig(&path, &direct);
+    let data = pattern(1 << 20, 5);
+    assert!(rig.ram.write(0, &data));
+    for place in [0, 511 << 20, 1100 << 20] {
+        let places = [segment(0, 1 << 20)];
+        // Into two tables at once, at the second one.
+        let place = place + (512 << 10);
+        rig.transfer(StorageOp::Write, place, &places).unwrap();
+    }
+    rig.range(StorageOp::Discard, 0, 600 << 20).unwrap();
+    rig.transfer(StorageOp::Write, 600 << 20, &[segment(0, 1 << 20)])
+        .unwrap();
+    rig.range(StorageOp::Flush, 0, 0).unwrap();
+    drop(rig);
+    let mut again = self::rig(&path, &READ);
+    for place in [600 << 20, (1100 << 20) + (512 << 10)] {
+        again
+            .transfer(StorageOp::Read, place, &[segment(1 << 20, 1 << 20)])
+            .unwrap();
+        assert!(again.memory(1 << 20, 1 << 20) == data, "at {place}");
+    }
+    again
+        .transfer(StorageOp::Read, 511 << 20, &[segment(0, 2 << 20)])
+        .unwrap();
+    assert!(again.memory(0, 2 << 20).iter().all(|byte| *byte == 0));
+    drop(again);
+    if qemu("qemu-img", &[Path::new("--version")]).is_some() {
+        qemu_finds_sound(&path);
+    }
 }
 
 #[test]

@@ -119,7 +119,7 @@ fn conversion_keeps_the_data_and_stores_no_zeros() {
 }
 
 /// Runs one of QEMU's tools; its output, or none where it is not installed.
-pub(super) fn qemu(tool: &str, arguments: &[&Path]) -> Option<String> {
+pub(in crate::disk) fn qemu(tool: &str, arguments: &[&Path]) -> Option<String> {
     match Command::new(tool).args(arguments).output() {
         Ok(ran) => {
             let text = String::from_utf8_lossy(&ran.stdout).into_owned();

@@ -2,9 +2,9 @@
 
 mod failures;
 mod images;
-mod killed;
+pub(super) mod killed;
 mod limits;
-mod manage;
+pub(super) mod manage;
 mod model;
 mod raw;
 
