@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use trivisor_tests::{Ended, Session, kvm_wanted, trivisor};
+use trivisor_tests::{Ended, Session, grub_rescue, kvm_wanted, slow_wanted, trivisor};
 
 /// `trivisor run` of a PC with little memory.
 fn run(options: &[&str]) -> Session {
@@ -146,4 +146,20 @@ fn firmware_starts_the_other_processors() {
     vm.expect("len 0x0000000001000000 [RAM]");
     vm.expect("Found 3 cpu(s) max supported 3 cpu(s)");
     vm.expect("No bootable device.");
+}
+
+#[test]
+fn grub_comes_up_and_switches_the_power_off_by_acpi() {
+    if !slow_wanted("GRUB") {
+        return;
+    }
+    let disk = format!("{},ro", grub_rescue().display());
+    let mut vm = run(&["--mode", "hvm", "--disk", &disk]);
+    vm.expect("command-line");
+    vm.type_bytes(b"c");
+    vm.expect("grub>");
+    // It looks for the FADT, and for soft off in the DSDT.
+    vm.type_bytes(b"halt\r");
+    let ended = vm.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
 }
