@@ -11,6 +11,7 @@ mod cmos;
 pub mod debugcon;
 pub mod fw_cfg;
 pub mod i440fx;
+pub mod ide;
 #[cfg(feature = "board")]
 pub mod map;
 pub mod piix3;
