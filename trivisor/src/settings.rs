@@ -38,6 +38,15 @@ pub(crate) struct Settings {
     pub(crate) boot: BootSettings,
     pub(crate) disk: Vec<DiskArgument>,
     pub(crate) net: Vec<NetSetting>,
+    pub(crate) display: DisplaySettings,
+}
+
+/// `[display]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct DisplaySettings {
+    pub(crate) display: DisplaySetting,
+    pub(crate) screenshot_on_exit: Option<PathBuf>,
 }
 
 /// `[[net]]`.
@@ -209,6 +218,34 @@ impl fmt::Display for SerialSetting {
     }
 }
 
+/// Who sees the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum DisplaySetting {
+    /// Nobody, before `trivisor screenshot` asks.
+    #[default]
+    None,
+}
+
+impl FromStr for DisplaySetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=').map_or(text, |(kind, _)| kind) {
+            "none" => Ok(Self::None),
+            "vnc" => Err("vnc is not in this version: none".into()),
+            _ => Err(format!("{text:?} is no display: none")),
+        }
+    }
+}
+
+impl fmt::Display for DisplaySetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+        })
+    }
+}
+
 /// How tight the VM process's jail is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SandboxSetting {
@@ -244,6 +281,7 @@ text_form!(ModeSetting);
 text_form!(TransportSetting);
 text_form!(SerialSetting);
 text_form!(SandboxSetting);
+text_form!(DisplaySetting);
 
 /// A file of settings that cannot be used.
 #[derive(Debug, Error)]

@@ -19,6 +19,8 @@ pub(crate) use net::{NetArgument, NetLink};
 pub(crate) use run::RunArguments;
 pub(crate) use vsock::VsockArgument;
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 
 use crate::verbs::DiskVerb;
@@ -89,6 +91,17 @@ pub(crate) enum Verb {
     Resume {
         /// The VM
         name: String,
+    },
+    /// Make a picture of a VM's screen, or print the characters on it
+    Screenshot {
+        /// The VM
+        name: String,
+        /// Where the picture goes
+        #[arg(value_name = "FILE.png", required_unless_present = "text")]
+        file: Option<PathBuf>,
+        /// Print what a text screen shows
+        #[arg(long, conflicts_with = "file")]
+        text: bool,
     },
     /// Show what a VM is doing
     Info {

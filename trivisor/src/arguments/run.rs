@@ -8,7 +8,8 @@ use crate::arguments::{
     BootArgument, DiskArgument, FirmwareArgument, MemoryArgument, NetArgument, VsockArgument,
 };
 use crate::settings::{
-    ModeSetting, NetSetting, SandboxSetting, SerialSetting, Settings, TransportSetting,
+    DisplaySetting, ModeSetting, NetSetting, SandboxSetting, SerialSetting, Settings,
+    TransportSetting,
 };
 
 #[derive(Debug, Args, Default)]
@@ -100,6 +101,12 @@ pub(crate) struct RunArguments {
     /// What a PC's firmware says of itself (port 0x402) goes to this file
     #[arg(long, value_name = "FILE")]
     debug_console: Option<PathBuf>,
+    /// Who sees the screen: none, which leaves it to `trivisor screenshot` [default: none]
+    #[arg(long, value_name = "WHERE")]
+    display: Option<DisplaySetting>,
+    /// The screen's last picture goes to this file
+    #[arg(long, value_name = "FILE.png")]
+    screenshot_on_exit: Option<PathBuf>,
     /// Print the resulting settings and start nothing
     #[arg(long)]
     pub(crate) print_config: bool,
@@ -145,6 +152,11 @@ impl RunArguments {
         set_option(&mut vm.timeout, self.timeout);
         set_option(&mut vm.debug_exit, self.debug_exit);
         set_option(&mut vm.debug_console, self.debug_console);
+        set(&mut settings.display.display, self.display);
+        set_option(
+            &mut settings.display.screenshot_on_exit,
+            self.screenshot_on_exit,
+        );
         set(&mut vm.transport, self.transport);
         set_option(&mut vm.vsock, self.vsock);
         set_option(&mut vm.rng, (self.rng || self.no_rng).then_some(self.rng));

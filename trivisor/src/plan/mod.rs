@@ -68,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) reboot: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) metrics: Option<File>,
+    /// Where the screen's last picture goes.
+    pub(crate) last_picture: Option<File>,
 }
 
 impl Plan {
@@ -158,6 +160,11 @@ impl Plan {
             reboot: vm.reboot,
             timeout: vm.timeout.map(Duration::from_secs),
             metrics: vm.metrics.map(|path| create(&path)).transpose()?,
+            last_picture: settings
+                .display
+                .screenshot_on_exit
+                .map(|path| create(&path))
+                .transpose()?,
         })
     }
 }
@@ -189,16 +196,21 @@ fn resolve_mode(settings: &Settings) -> Result<Mode, Failure> {
     let need = needs.iter().find(|(_, needed)| *needed);
     let boot = &settings.boot;
     let pc = [
-        ("--firmware", boot.firmware.is_some()),
-        ("--boot", boot.boot.is_some()),
-        ("--debug-console", vm.debug_console.is_some()),
+        ("--firmware", "firmware", boot.firmware.is_some()),
+        ("--boot", "firmware", boot.boot.is_some()),
+        ("--debug-console", "firmware", vm.debug_console.is_some()),
+        (
+            "--screenshot-on-exit",
+            "a screen",
+            settings.display.screenshot_on_exit.is_some(),
+        ),
     ];
-    let pc = pc.iter().find(|(_, needed)| *needed);
+    let pc = pc.iter().find(|(_, _, needed)| *needed);
     let boots_itself = || boot.kernel.is_none() && settings.disk.iter().any(has_boot_sector);
     match (vm.mode, pc) {
-        (ModeSetting::Basic | ModeSetting::Pv, Some((flag, _))) => {
+        (ModeSetting::Basic | ModeSetting::Pv, Some((flag, what, _))) => {
             return Err(Failure::usage(
-                format!("{flag}: only mode hvm has firmware"),
+                format!("{flag}: only mode hvm has {what}"),
                 "choose --mode hvm",
             ));
         }

@@ -18,6 +18,18 @@ const SEABIOS: [&str; 3] = [
     "/usr/share/qemu-kvm/bios-256k.bin",
 ];
 
+/// Where packages put the option ROM of the VGA.
+const VGA_ROM: [&str; 5] = [
+    "/usr/share/seabios/vgabios-stdvga.bin",
+    "/usr/share/seavgabios/vgabios-stdvga.bin",
+    "/usr/share/qemu/vgabios-stdvga.bin",
+    "/usr/share/qemu-kvm/vgabios-stdvga.bin",
+    "/usr/lib/qemu/vgabios-stdvga.bin",
+];
+
+/// Bytes of an option ROM at most: what its length byte can say.
+const ROM_MAX: u64 = 255 * 512;
+
 /// An open file with the name that the user knows it by.
 #[derive(Debug)]
 pub(crate) struct Named {
@@ -31,6 +43,8 @@ pub(crate) struct Pc {
     pub(crate) firmware: Option<Named>,
     pub(crate) boot_order: Vec<BootDevice>,
     pub(crate) debug_console: Option<File>,
+    /// The VGA's option ROM; without firmware nobody would run it.
+    pub(crate) vga_rom: Option<Vec<u8>>,
 }
 
 impl Pc {
@@ -47,9 +61,11 @@ impl Pc {
             (None | Some(FirmwareArgument::SeaBios), None) => Some(sea_bios()?),
             (Some(FirmwareArgument::File(path)), None) => Some(firmware(path)?),
         };
+        let vga_rom = firmware.as_ref().map(|_| vga_rom()).transpose()?;
         let boot_order = boot.boot.as_ref().map(|order| order.0.clone());
         Ok(Self {
             firmware,
+            vga_rom,
             boot_order: boot_order.unwrap_or_default(),
             debug_console: console.map(|path| create(path)).transpose()?,
         })
@@ -66,6 +82,30 @@ pub(crate) fn sea_bios() -> Result<Named, Failure> {
             "install it (apt install seabios, dnf install seabios-bin), or name a file with --firmware FILE",
         )),
     }
+}
+
+fn vga_rom() -> Result<Vec<u8>, Failure> {
+    use std::io::Read;
+    let found = VGA_ROM.iter().map(Path::new).find(|path| path.exists());
+    let path = found.ok_or_else(|| {
+        Failure::usage(
+            "this host has no option ROM for the VGA",
+            "install it (apt install seabios, dnf install seavgabios-bin)",
+        )
+    })?;
+    let wrong = |what: String| {
+        let advice = "install the package that has it again (seabios, seavgabios-bin)";
+        Failure::usage(format!("option ROM {what}"), advice)
+    };
+    let file = image::open_plain(path).map_err(|error| wrong(chain(&error)))?;
+    let mut rom = Vec::new();
+    let read = file.take(ROM_MAX + 1).read_to_end(&mut rom);
+    read.map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+    let fits = u64::try_from(rom.len()).is_ok_and(|len| len <= ROM_MAX);
+    if !(fits && rom.starts_with(&[0x55, 0xaa])) {
+        return Err(wrong(format!("{} is none", path.display())));
+    }
+    Ok(rom)
 }
 
 fn firmware(path: &Path) -> Result<Named, Failure> {

@@ -4,6 +4,7 @@
 pub(crate) mod explain;
 mod jail;
 mod pc;
+mod screen;
 mod serve;
 mod tail;
 mod virtio;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use trivisor_buses::CharOutput;
+use trivisor_devices_hvm::vga::{self, VgaCard};
 use trivisor_memory::FileMapping;
 use trivisor_vmm_core::PcConfig;
 
@@ -41,6 +42,17 @@ pub(super) fn config(plan: &Plan) -> Result<PcConfig, Failure> {
             )
         })?;
         config.firmware = Some(Arc::new(mapping));
+    }
+    let memory = FileMapping::zeroed(vga::MEMORY_SIZE);
+    let memory = memory.map_err(|error| {
+        Failure::host(
+            format!("display memory: {}", chain(&error)),
+            "free some memory",
+        )
+    })?;
+    config.cards.push(Box::new(VgaCard(Arc::new(memory))));
+    if let Some(rom) = &pc.vga_rom {
+        config.files.push((vga::ROM_FILE.into(), rom.clone()));
     }
     if let Some(console) = &pc.debug_console {
         let file = console.try_clone();
