@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -12,7 +13,7 @@ use trivisor_buses::{
     Alias, Board, CharOutput, FitError, InterruptPins, Line, PortBus, Shell, Slots, Widths, Wire,
 };
 use trivisor_loader::{acpi, smbios};
-use trivisor_memory::{FileMapping, RamLayout};
+use trivisor_memory::{FileMapping, GuestRam, RamLayout};
 use trivisor_mode_basic::debug_exit::{self, DebugExit};
 use trivisor_mode_basic::pvpanic::{self, PvPanicPort};
 use trivisor_mode_basic::rtc::{self, Rtc};
@@ -24,6 +25,8 @@ use crate::debugcon::{self, DebugConsole};
 use crate::fw_cfg::regs::key;
 use crate::fw_cfg::{self, FileError, FwCfg, Items};
 use crate::i440fx::{self, I440fx};
+use crate::ide::{self, CommandBlock, ControlBlock, Ide};
+pub use crate::ide::{DiskConfig, DriveConfig};
 use crate::piix3::Piix3;
 use crate::piix4_pm::{self, Apm, FrontButton, Gpe0, Piix4Pm, PmBlock};
 use crate::{cmos, dsdt, map};
@@ -49,8 +52,31 @@ pub struct HvmBoard {
     pub debug_console: Option<Box<dyn CharOutput>>,
     /// The port of a debug-exit device; `None`: there is none.
     pub debug_exit: Option<u16>,
+    /// What is on the two IDE cables: by channel, the master first.
+    pub drives: [[Option<Box<dyn DrivePlug>>; 2]; 2],
     /// PCI functions, in the order in which the guest finds them.
     pub cards: Vec<Box<dyn Card>>,
+}
+
+/// A drive that waits for the board: it is made when guest RAM is there, for its storage to hold.
+pub trait DrivePlug: Send {
+    /// What errors call it.
+    fn name(&self) -> &'static str;
+
+    /// Makes the drive.
+    ///
+    /// # Errors
+    /// When its storage refuses guest RAM.
+    fn make(self: Box<Self>, ram: &GuestRam) -> std::io::Result<MadeDrive>;
+}
+
+/// A drive with the descriptors that wake it.
+#[derive(Debug)]
+pub struct MadeDrive {
+    /// The drive.
+    pub drive: DriveConfig,
+    /// What its storage becomes ready by.
+    pub sources: Vec<OwnedFd>,
 }
 
 /// A PCI function that waits for the board.
@@ -119,6 +145,7 @@ impl Board for HvmBoard {
         // PCI, and the three functions of the chipset.
         let without_firmware = self.firmware.is_none();
         let bus = fit_chipset(slots, &isa, without_firmware)?;
+        fit_drives(slots, &isa, &bus, self.drives, without_firmware)?;
         for card in self.cards {
             card.insert(slots, &bus)?;
         }
@@ -234,6 +261,55 @@ fn fit_chipset(slots: &mut Slots, isa: &Isa, without_firmware: bool) -> Result<R
 
     fit_power(slots, isa, &bus, without_firmware)?;
     Ok(bus)
+}
+
+/// The IDE interface with its drives, which answers at the ports that a PC's disks always had.
+fn fit_drives(
+    slots: &mut Slots,
+    isa: &Isa,
+    bus: &RootBus,
+    drives: [[Option<Box<dyn DrivePlug>>; 2]; 2],
+    without_firmware: bool,
+) -> Result<(), FitError> {
+    let host = slots.host().clone();
+    let mut sources = Vec::new();
+    let mut made: [[Option<DriveConfig>; 2]; 2] = Default::default();
+    for (place, plug) in made
+        .as_flattened_mut()
+        .iter_mut()
+        .zip(drives.into_iter().flatten())
+    {
+        let Some(plug) = plug else { continue };
+        let name = plug.name();
+        let drive = plug.make(&host.ram).map_err(FitError::chip(name))?;
+        sources.extend(drive.sources);
+        *place = Some(drive.drive);
+    }
+    let lines = map::IDE_IRQS.map(|irq| isa.line(irq));
+    let mut chip = Ide::new(made, lines, host.dma).map_err(FitError::chip("ide"))?;
+    if without_firmware {
+        chip.enable_channels().map_err(FitError::chip("ide"))?;
+    }
+    let chip = add(
+        slots,
+        bus,
+        "ide",
+        (map::SOUTH_BRIDGE, map::IDE_FUNCTION),
+        chip,
+    )?;
+    for source in sources {
+        slots.source(source, chip.clone());
+    }
+    let ports = slots.ports();
+    for (channel, (command, control)) in map::IDE_PORTS.into_iter().enumerate() {
+        let block = CommandBlock::new(chip.clone(), channel);
+        let block = Shell::new("ide-command", ide::WIDTHS, block);
+        ports.attach("ide-command", command, ide::COMMAND_PORTS.into(), block)?;
+        let block = ControlBlock::new(chip.clone(), channel);
+        let block = Shell::new("ide-control", ide::WIDTHS, block);
+        ports.attach("ide-control", control, ide::CONTROL_PORTS.into(), block)?;
+    }
+    Ok(())
 }
 
 /// Power management: the function, and the ports that it moves.

@@ -7,7 +7,9 @@
 //! | 0x070 to 0x071 | clock and CMOS RAM | | 0x80000000 or 0xc0000000 | PCI functions, to 0xfebfffff |
 //! | 0x0b2 to 0x0b3 | APM control | | 0xfec00000 | I/O APIC (the host's) |
 //! | 0x0f4 to 0x0f7 | debug exit, where it was asked for | | 0xfee00000 | local APICs (the host's) |
-//! | 0x3f8 to 0x3ff | serial port | | 4 GiB less its size | firmware |
+//! | 0x170 to 0x177, 0x376 | IDE, second channel | | 4 GiB less its size | firmware |
+//! | 0x1f0 to 0x1f7, 0x3f6 | IDE, first channel | | | |
+//! | 0x3f8 to 0x3ff | serial port | | | |
 //! | 0x402 | debug console, where it was asked for | | | |
 //! | 0x505 | pvpanic | | | |
 //! | 0x510 to 0x51b | firmware configuration | | | |
@@ -18,9 +20,10 @@
 //! | PCI device | function | | ISA interrupt | line |
 //! |---|---|---|---|---|
 //! | 0 | 0: host bridge | | 0 | 8254; pin 2 of the I/O APIC |
-//! | 1 | 0: ISA bridge, 3: power management | | 4 | serial port |
+//! | 1 | 0: ISA bridge, 1: IDE, 3: power management | | 4 | serial port |
 //! | 2 and on | what is plugged in | | 9 | SCI |
 //! | | | | 10, 11 | PCI's four lines, where firmware leads them |
+//! | | | | 14, 15 | IDE, a channel each |
 
 use std::ops::RangeInclusive;
 
@@ -52,6 +55,10 @@ pub const PCI_PORTS: RangeInclusive<u16> = 0xc000..=0xffff;
 
 /// ISA interrupt of the serial port.
 pub const COM1_IRQ: usize = 4;
+/// ISA interrupts of IDE's channels.
+pub const IDE_IRQS: [usize; 2] = [14, 15];
+/// IDE's command and control block of each channel.
+pub const IDE_PORTS: [(u64, u64); 2] = [(0x1f0, 0x3f6), (0x170, 0x376)];
 /// ISA interrupt of ACPI.
 pub const SCI_IRQ: usize = 9;
 /// ISA interrupts of PIRQ A to D: where SeaBIOS leads them, and the board itself where there is no firmware.
@@ -61,6 +68,8 @@ pub const PIRQ_IRQS: [u8; 4] = [10, 10, 11, 11];
 pub const HOST_BRIDGE: u8 = 0;
 /// Device number of the chip with ISA bridge, IDE and power management.
 pub const SOUTH_BRIDGE: u8 = 1;
+/// Function number of IDE.
+pub const IDE_FUNCTION: u8 = 1;
 /// Function number of power management.
 pub const PM_FUNCTION: u8 = 3;
 

@@ -115,6 +115,7 @@ pub(crate) struct BootSettings {
     pub(crate) cmdline_only: Option<String>,
     pub(crate) firmware: Option<FirmwareArgument>,
     pub(crate) boot: Option<BootArgument>,
+    pub(crate) cdrom: Option<PathBuf>,
 }
 
 /// Which board.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use trivisor_buses::CharOutput;
 #[cfg(feature = "hvm")]
-use trivisor_devices_hvm::board::{BootDevice, Card};
+use trivisor_devices_hvm::board::{BootDevice, Card, DrivePlug};
 #[cfg(feature = "pv")]
 use trivisor_devices_pv::board::{Plug, TransportKind};
 use trivisor_kvm::IrqchipKind;
@@ -125,6 +125,8 @@ pub struct PcConfig {
     pub files: Vec<(String, Vec<u8>)>,
     /// Where the firmware's debug console writes to; `None`: there is none.
     pub debug_console: Option<Box<dyn CharOutput>>,
+    /// What is on the two IDE cables: by channel, the master first.
+    pub drives: [[Option<Box<dyn DrivePlug>>; 2]; 2],
     /// PCI functions, before the virtio devices.
     pub cards: Vec<Box<dyn Card>>,
 }

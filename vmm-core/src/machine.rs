@@ -451,6 +451,7 @@ fn hvm_board(config: MachineConfig, ram: RamLayout) -> HvmBoard {
         serial: config.serial,
         debug_console: pc.debug_console,
         debug_exit: config.debug_exit,
+        drives: pc.drives,
         cards,
     }
 }

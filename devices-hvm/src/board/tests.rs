@@ -21,6 +21,7 @@ fn board(firmware: Option<Arc<FileMapping>>) -> HvmBoard {
         serial: None,
         debug_console: None,
         debug_exit: Some(0xf4),
+        drives: Default::default(),
         cards: Vec::new(),
     }
 }
@@ -54,6 +55,10 @@ fn ports_are_those_of_the_map() {
         (0x70, 0x71, "rtc"),
         (0xb2, 0xb3, "apm"),
         (0xf4, 0xf7, "debug-exit"),
+        (0x170, 0x177, "ide-command"),
+        (0x1f0, 0x1f7, "ide-command"),
+        (0x376, 0x376, "ide-control"),
+        (0x3f6, 0x3f6, "ide-control"),
         (0x3f8, 0x3ff, "uart"),
         (0x505, 0x505, "pvpanic"),
         (0x510, 0x51b, "fw-cfg"),

@@ -52,10 +52,13 @@ pub(crate) struct RunArguments {
     /// What a PC boots from: up to three of a (floppy), c (disk), d (CD), n (network), first one first
     #[arg(long, value_name = "DRIVES")]
     boot: Option<BootArgument>,
-    /// A disk image: FILE[,ro][,format=raw|qcow2|vmdk][,bus=virtio|pmem][,cache=writeback|none|unsafe][,queues=N]
+    /// A disk image: FILE[,ro][,format=raw|qcow2|vmdk][,bus=virtio|pmem|ide][,cache=writeback|none|unsafe][,queues=N]
     /// [,queue-size=N][,serial=TEXT][,bps=N][,iops=N]; may be given again
     #[arg(long, value_name = "FILE")]
     disk: Vec<DiskArgument>,
+    /// A CD for a PC's drive: an ISO image
+    #[arg(long, value_name = "FILE")]
+    cdrom: Option<PathBuf>,
     /// A network card: user|tap=NAME|socket=PATH|none[,mac=..][,queues=N][,forward=tcp:8080:80]; may be given again
     #[arg(long, value_name = "LINK")]
     net: Vec<NetArgument>,
@@ -168,6 +171,7 @@ impl RunArguments {
         set_option(&mut boot.initrd, self.initrd);
         set_option(&mut boot.firmware, self.firmware);
         set_option(&mut boot.boot, self.boot);
+        set_option(&mut boot.cdrom, self.cdrom);
         if self.cmdline.is_some() || self.cmdline_only.is_some() {
             (boot.cmdline, boot.cmdline_only) = (self.cmdline, self.cmdline_only);
         }

@@ -44,6 +44,7 @@ pub(crate) fn run(plan: Plan) -> Result<u8, Failure> {
     let plan = Arc::new(plan);
     let result = run_plan(&plan, started);
     plan.virtio.unlock_disks();
+    plan.pc.unlock_disks();
     result
 }
 

@@ -89,7 +89,7 @@ impl Plan {
             // Before anything is created; one that was made from our number is ours.
             registry::check_free(&name)?;
         }
-        let pc = match mode {
+        let mut pc = match mode {
             Mode::Hvm => Pc::new(&boot, vm.debug_console.as_ref())?,
             _ => Pc::default(),
         };
@@ -112,6 +112,11 @@ impl Plan {
             .partition::<Vec<_>, _>(|disk| disk.bus == Some(DiskBus::Pmem));
         let pmem = pmem.into_iter().map(open_pmem);
         let pmem = pmem.collect::<Result<_, _>>()?;
+        let (ide, disks) = disks
+            .into_iter()
+            .partition::<Vec<_>, _>(|disk| disk.bus == Some(DiskBus::Ide));
+        let ide = ide.into_iter().map(virtio::open_image);
+        pc.connect(ide.collect::<Result<_, _>>()?)?;
         let cards = settings.net.iter().enumerate();
         let cards = cards.map(|(index, net)| virtio::open_card(&net.link, &name, index));
         let virtio = Virtio {
@@ -195,9 +200,12 @@ fn resolve_mode(settings: &Settings) -> Result<Mode, Failure> {
     ];
     let need = needs.iter().find(|(_, needed)| *needed);
     let boot = &settings.boot;
+    let ide = |disk: &DiskArgument| disk.bus == Some(DiskBus::Ide);
     let pc = [
         ("--firmware", "firmware", boot.firmware.is_some()),
         ("--boot", "firmware", boot.boot.is_some()),
+        ("--cdrom", "a CD drive", boot.cdrom.is_some()),
+        ("--disk bus=ide", "it", settings.disk.iter().any(ide)),
         ("--debug-console", "firmware", vm.debug_console.is_some()),
         (
             "--screenshot-on-exit",
@@ -251,7 +259,7 @@ pub(crate) fn resolve(settings: &mut Settings) -> Result<Mode, Failure> {
     let mode = resolve_mode(settings)?;
     let (named, bus) = match mode {
         Mode::Pv => (ModeSetting::Pv, DiskBus::Virtio),
-        Mode::Hvm => (ModeSetting::Hvm, DiskBus::Virtio),
+        Mode::Hvm => (ModeSetting::Hvm, DiskBus::Ide),
         _ => (ModeSetting::Basic, DiskBus::Pmem),
     };
     settings.vm.mode = named;

@@ -1,13 +1,15 @@
 //! What a PC has beside other machines: its firmware.
 
 use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use trivisor_backends::image;
 use trivisor_devices_hvm::board::BootDevice;
 
 use super::create;
-use crate::arguments::{DiskArgument, FirmwareArgument};
+use super::virtio::{Image, open_image};
+use crate::arguments::{DiskArgument, DiskFormat, FirmwareArgument};
 use crate::failure::{Failure, chain};
 use crate::settings::BootSettings;
 
@@ -43,6 +45,10 @@ pub(crate) struct Pc {
     pub(crate) firmware: Option<Named>,
     pub(crate) boot_order: Vec<BootDevice>,
     pub(crate) debug_console: Option<File>,
+    /// Disks on the IDE cables, by channel, the master first.
+    pub(crate) disks: [[Option<Image>; 2]; 2],
+    /// The CD in the drive, which is the second cable's master.
+    pub(crate) cd: Option<Image>,
     /// The VGA's option ROM; without firmware nobody would run it.
     pub(crate) vga_rom: Option<Vec<u8>>,
 }
@@ -68,8 +74,78 @@ impl Pc {
             vga_rom,
             boot_order: boot_order.unwrap_or_default(),
             debug_console: console.map(|path| create(path)).transpose()?,
+            cd: boot.cdrom.as_deref().map(open_cd).transpose()?,
+            disks: Default::default(),
         })
     }
+
+    /// Connects disks in the order in which they were named; the CD drive has its place.
+    pub(super) fn connect(&mut self, disks: Vec<Image>) -> Result<(), Failure> {
+        let [[first, second], [third, fourth]] = &mut self.disks;
+        let mut places = vec![first, second, fourth];
+        if self.cd.is_none() {
+            places.insert(2, third);
+        }
+        let (count, room) = (disks.len(), places.len());
+        if count > room {
+            return Err(Failure::usage(
+                format!("{count} disks on IDE: there is room for {room}"),
+                "give further ones bus=virtio",
+            ));
+        }
+        for (place, disk) in places.into_iter().zip(disks) {
+            *place = Some(disk);
+        }
+        Ok(())
+    }
+
+    /// All images.
+    fn images(&self) -> impl Iterator<Item = &Image> {
+        self.disks.iter().flatten().flatten().chain(&self.cd)
+    }
+
+    /// Others may have the images from now on.
+    pub(crate) fn unlock_disks(&self) {
+        self.images().for_each(Image::unlock);
+    }
+
+    /// The descriptors that the VM process keeps.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let images = self.images().flat_map(|disk| disk.image.descriptors());
+        let files = self.debug_console.iter().map(AsFd::as_fd);
+        let firmware = self.firmware.iter().map(|firmware| firmware.file.as_fd());
+        images.chain(files).chain(firmware)
+    }
+}
+
+/// Bytes of a CD's sector.
+const CD_SECTOR: u64 = 2048;
+
+/// Opens the image of a CD: raw, and nobody writes to it.
+fn open_cd(path: &Path) -> Result<Image, Failure> {
+    let wrong = |what: String| {
+        Failure::usage(
+            format!("CD {}: {what}", path.display()),
+            "--cdrom takes an ISO image",
+        )
+    };
+    let disk = DiskArgument {
+        ro: true,
+        format: Some(DiskFormat::Raw),
+        ..DiskArgument::of(path)
+    };
+    let image = open_image(disk)?;
+    let file = image::open_plain(path).map_err(|error| wrong(chain(&error)))?;
+    let size = file
+        .metadata()
+        .map_err(|error| wrong(error.to_string()))?
+        .len();
+    if size == 0 || !size.is_multiple_of(CD_SECTOR) {
+        return Err(wrong(format!(
+            "its {size} bytes are no whole sectors of {CD_SECTOR}"
+        )));
+    }
+    Ok(image)
 }
 
 /// The host's SeaBIOS.

@@ -71,6 +71,16 @@ pub(crate) struct Image {
     pub(crate) limits: [Option<NonZeroU64>; 2],
 }
 
+impl Image {
+    /// Others may have it from now on.
+    pub(super) fn unlock(&self) {
+        for file in self.image.descriptors() {
+            // Where there is no lock there is none to end.
+            let _none = rustix::fs::flock(file, FlockOperation::Unlock);
+        }
+    }
+}
+
 /// What is plugged in.
 #[derive(Debug, Default)]
 pub(crate) struct Virtio {
@@ -85,11 +95,7 @@ impl Virtio {
     /// Others may have the images from now on: a machine that ended has. The locks would end by themselves, but
     /// later: the host takes rings of io_uring apart after the end of their process.
     pub(crate) fn unlock_disks(&self) {
-        let files = self.disks.iter().flat_map(|disk| disk.image.descriptors());
-        for file in files {
-            // Where there is no lock there is none to end.
-            let _none = rustix::fs::flock(file, FlockOperation::Unlock);
-        }
+        self.disks.iter().for_each(Image::unlock);
     }
 
     /// The descriptors that the VM process keeps.

@@ -140,13 +140,7 @@ fn isolate(plan: &Plan, channel: &Channel, pipes: Option<&ConsolePipes>) -> io::
     let stderr = io::stderr();
     let mut keep = vec![stderr.as_fd(), channel.as_fd(), plan.kvm.as_fd()];
     keep.extend(plan.kernel.iter().map(|kernel| kernel.file.as_fd()));
-    keep.extend(
-        plan.pc
-            .firmware
-            .iter()
-            .map(|firmware| firmware.file.as_fd()),
-    );
-    keep.extend(plan.pc.debug_console.iter().map(AsFd::as_fd));
+    keep.extend(plan.pc.descriptors());
     keep.extend(plan.initrd.iter().map(AsFd::as_fd));
     keep.extend(plan.pmem.iter().map(|disk| disk.file.as_fd()));
     keep.extend(plan.virtio.descriptors());
@@ -217,7 +211,7 @@ impl<'a> VmProcess<'a> {
             debug_exit: plan.debug_exit,
             generation_id: random()?,
             virtio: virtio::config(plan, &workers)?,
-            pc: pc::config(plan)?,
+            pc: pc::config(plan, &workers)?,
         };
         let mut machine =
             Machine::new(&kvm, config).map_err(|error| explain_machine(&error, plan, &kvm))?;

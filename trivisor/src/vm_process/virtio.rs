@@ -2,7 +2,8 @@
 //! fits it.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -20,6 +21,7 @@ use trivisor_devices_pv::board::{BalloonPlug, Made, Plug, PlugWith, TransportKin
 use trivisor_devices_pv::net::{Net, NetOptions};
 use trivisor_devices_pv::rng::Rng;
 use trivisor_devices_pv::vsock::{Vsock, VsockOptions};
+use trivisor_memory::GuestRam;
 use trivisor_vmm_core::VirtioConfig;
 
 use super::jail::Jail;
@@ -75,9 +77,7 @@ pub(super) fn start_workers(
 pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<VirtioConfig, Failure> {
     let mut devices: Vec<Box<dyn Plug>> = Vec::new();
     for image in &plan.virtio.disks {
-        let opened = image.image.try_clone();
-        let opened = opened.map_err(Failure::refused("a disk's descriptor"))?;
-        devices.push(plug_disk(image, opened, workers.clone()));
+        devices.push(plug_disk(image, workers)?);
     }
     for card in &plan.virtio.cards {
         devices.push(plug_card(card).map_err(Failure::refused("a network card's descriptor"))?);
@@ -121,38 +121,65 @@ fn plug_sockets(sockets: &Sockets) -> io::Result<Box<dyn Plug>> {
     })))
 }
 
-fn plug_disk(image: &Image, opened: Opened, workers: Workers) -> Box<dyn Plug> {
-    let options = DiskOptions {
-        read_only: image.read_only,
-        cache: match image.cache {
-            DiskCache::Writeback | DiskCache::None => Cache::Flush,
-            DiskCache::Unsafe => Cache::Unsafe,
-        },
-        ..DiskOptions::default()
-    };
+/// What stands behind a disk, which waits for guest RAM.
+pub(super) struct StoragePlug {
+    path: PathBuf,
+    opened: Opened,
+    options: DiskOptions,
+    limits: [Option<NonZeroU64>; 2],
+    /// Requests under way at most.
+    depth: usize,
+    workers: Workers,
+}
+
+impl StoragePlug {
+    pub(super) fn new(image: &Image, workers: &Workers) -> Result<Self, Failure> {
+        let opened = image.image.try_clone();
+        Ok(Self {
+            path: image.path.clone(),
+            opened: opened.map_err(Failure::refused("a disk's descriptor"))?,
+            options: DiskOptions {
+                read_only: image.read_only,
+                cache: match image.cache {
+                    DiskCache::Writeback | DiskCache::None => Cache::Flush,
+                    DiskCache::Unsafe => Cache::Unsafe,
+                },
+                ..DiskOptions::default()
+            },
+            limits: image.limits,
+            depth: image.queue_size.into(),
+            workers: workers.clone(),
+        })
+    }
+
+    /// The storage, and what it becomes ready by.
+    pub(super) fn make(self, ram: &GuestRam) -> io::Result<(Box<dyn Storage>, Vec<OwnedFd>)> {
+        let path = self.path;
+        let parts = Disk::image(self.opened, ram.clone(), &self.options);
+        let parts = parts.map_err(|source| io::Error::other(Unfit { path, source }))?;
+        self.workers.add(parts.workers);
+        let [bytes, requests] = self.limits;
+        if bytes.is_none() && requests.is_none() {
+            return Ok((Box::new(parts.disk), vec![parts.event]));
+        }
+        let limiter = RateLimiter::per_second(bytes, requests);
+        let (limited, timer) = Limited::new(parts.disk, limiter, self.depth)?;
+        Ok((Box::new(limited), vec![parts.event, timer]))
+    }
+}
+
+fn plug_disk(image: &Image, workers: &Workers) -> Result<Box<dyn Plug>, Failure> {
     let block = BlockOptions {
         queues: image.queues,
         queue_size: image.queue_size,
         serial: image.serial.clone(),
     };
-    let ([bytes, requests], depth) = (image.limits, image.queue_size.into());
-    let path = image.path.clone();
-    Box::new(PlugWith::new("virtio-block", move |ram| {
-        let parts = Disk::image(opened, ram.clone(), &options);
-        let parts = parts.map_err(|source| io::Error::other(Unfit { path, source }))?;
-        workers.add(parts.workers);
-        let mut sources = vec![parts.event];
-        let storage: Box<dyn Storage> = if bytes.is_none() && requests.is_none() {
-            Box::new(parts.disk)
-        } else {
-            let limiter = RateLimiter::per_second(bytes, requests);
-            let (limited, timer) = Limited::new(parts.disk, limiter, depth)?;
-            sources.push(timer);
-            Box::new(limited)
-        };
+    let storage = StoragePlug::new(image, workers)?;
+    Ok(Box::new(PlugWith::new("virtio-block", move |ram| {
+        let (storage, sources) = storage.make(ram)?;
         let device = Block::new(block, storage).map_err(io::Error::other)?;
         Ok(Made { device, sources })
-    }))
+    })))
 }
 
 fn plug_card(card: &Card) -> io::Result<Box<dyn Plug>> {
