@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use trivisor_tests::{Ended, Session, grub_rescue, kvm_wanted, slow_wanted, trivisor};
 
@@ -68,11 +69,13 @@ fn firmware_comes_up_and_finds_nothing_to_boot() {
     vm.expect("addr 0x0000000000000000 len 0x0000000010000000 [RAM]");
     vm.expect("PCI: init bdf=00:00.0 id=8086:1237");
     vm.expect("PIIX3/PIIX4 init: elcr=00 0c");
+    vm.expect("PCI: init bdf=00:01.1 id=8086:7010");
     vm.expect("PCI: init bdf=00:01.3 id=8086:7113");
     vm.expect("Found 1 cpu(s) max supported 1 cpu(s)");
     vm.expect("Copying SMBIOS 3.0");
     vm.expect("(via xsdt)");
     vm.expect("ACPI: parse DSDT");
+    vm.expect("ATA controller 1 at 1f0/3f4/");
     vm.expect("Found 1 serial ports");
     vm.expect("No bootable device.");
     let mut stop = Command::new(trivisor());
@@ -148,16 +151,47 @@ fn firmware_starts_the_other_processors() {
     vm.expect("No bootable device.");
 }
 
+/// What the screen shows when it shows `text`.
+fn screen_with(name: &str, text: &str) -> String {
+    let deadline = Instant::now() + Duration::from_secs(300);
+    loop {
+        let mut screenshot = Command::new(trivisor());
+        let screenshot = screenshot.args(["screenshot", name, "--text"]).output();
+        let screen = String::from_utf8(screenshot.unwrap().stdout).unwrap();
+        if screen.contains(text) {
+            return screen;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "no {text:?} on the screen:\n{screen}"
+        );
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
 #[test]
 fn grub_comes_up_and_switches_the_power_off_by_acpi() {
     if !slow_wanted("GRUB") {
         return;
     }
-    let disk = format!("{},ro", grub_rescue().display());
-    let mut vm = run(&["--mode", "hvm", "--disk", &disk]);
-    vm.expect("command-line");
+    let name = format!("hvm-grub-{}", std::process::id());
+    let cd = grub_rescue();
+    let mut vm = run(&[
+        "--cdrom",
+        cd.to_str().unwrap(),
+        "--serial-screen",
+        "--name",
+        &name,
+    ]);
+    // The whole of its menu, on the VGA's screen.
+    let screen = screen_with(&name, "executed automatically");
+    assert!(screen.contains("GNU GRUB  version 2.06"), "{screen}");
+    assert!(screen.contains("│*GNU/Linux "), "{screen}");
     vm.type_bytes(b"c");
-    vm.expect("grub>");
+    screen_with(&name, "grub>");
+    // What it sees of the PC: its CD drive.
+    vm.type_bytes(b"ls\r");
+    screen_with(&name, "(cd");
     // It looks for the FADT, and for soft off in the DSDT.
     vm.type_bytes(b"halt\r");
     let ended = vm.wait();

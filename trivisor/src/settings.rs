@@ -116,6 +116,7 @@ pub(crate) struct BootSettings {
     pub(crate) firmware: Option<FirmwareArgument>,
     pub(crate) boot: Option<BootArgument>,
     pub(crate) cdrom: Option<PathBuf>,
+    pub(crate) serial_screen: bool,
 }
 
 /// Which board.

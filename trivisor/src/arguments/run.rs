@@ -56,6 +56,9 @@ pub(crate) struct RunArguments {
     /// [,queue-size=N][,serial=TEXT][,bps=N][,iops=N]; may be given again
     #[arg(long, value_name = "FILE")]
     disk: Vec<DiskArgument>,
+    /// A PC's firmware has its screen and its keys on the first serial port, too
+    #[arg(long)]
+    serial_screen: bool,
     /// A CD for a PC's drive: an ISO image
     #[arg(long, value_name = "FILE")]
     cdrom: Option<PathBuf>,
@@ -172,6 +175,7 @@ impl RunArguments {
         set_option(&mut boot.firmware, self.firmware);
         set_option(&mut boot.boot, self.boot);
         set_option(&mut boot.cdrom, self.cdrom);
+        boot.serial_screen |= self.serial_screen;
         if self.cmdline.is_some() || self.cmdline_only.is_some() {
             (boot.cmdline, boot.cmdline_only) = (self.cmdline, self.cmdline_only);
         }

@@ -45,6 +45,8 @@ pub(crate) struct Pc {
     pub(crate) firmware: Option<Named>,
     pub(crate) boot_order: Vec<BootDevice>,
     pub(crate) debug_console: Option<File>,
+    /// The firmware's screen is on the first serial port, too.
+    pub(crate) serial_screen: bool,
     /// Disks on the IDE cables, by channel, the master first.
     pub(crate) disks: [[Option<Image>; 2]; 2],
     /// The CD in the drive, which is the second cable's master.
@@ -76,6 +78,7 @@ impl Pc {
             debug_console: console.map(|path| create(path)).transpose()?,
             cd: boot.cdrom.as_deref().map(open_cd).transpose()?,
             disks: Default::default(),
+            serial_screen: boot.serial_screen,
         })
     }
 

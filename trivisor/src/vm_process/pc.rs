@@ -12,8 +12,8 @@ use trivisor_vmm_core::PcConfig;
 
 use super::virtio::{StoragePlug, Workers};
 use crate::failure::{Failure, chain};
+use crate::plan::Plan;
 use crate::plan::virtio::Image;
-use crate::plan::{Plan, Sink};
 
 /// Where the firmware's debug console leads. What the other side does not take at once is lost.
 struct DebugOutput(File);
@@ -87,7 +87,7 @@ pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<PcConfig, Failure
         drives: drives(plan, workers)?,
         ..PcConfig::default()
     };
-    if !matches!(plan.sink, Sink::None) {
+    if pc.serial_screen {
         let port = COM1.to_le_bytes().to_vec();
         config.files.push((SERIAL_SCREEN.into(), port));
     }
