@@ -48,11 +48,15 @@
 //!
 //! **Differs from QEMU's** `piix3-ide`, where the documents are on our side:
 //! - IDETIM bit 15 clear: its ports do not answer (290550, 2.4.12); QEMU's always do.
-//! - A DMA command that waits for the bus master has DRQ set (ATA/ATAPI-6, 9.7: BSY or DRQ); QEMU's shows neither.
 //! - Beyond the last sector is IDNF (ATA/ATAPI-6, 8.27.6), an unreadable sector UNC; QEMU says ABRT.
 //! - READ MULTIPLE before SET MULTIPLE MODE aborts (ATA/ATAPI-6, 8.31.6); QEMU starts with 16 sectors.
 //! - SRST makes no interrupt (ATA/ATAPI-6, 9.3).
 //! - The registers of an address are left as they are by a command that succeeds (ATA/ATAPI-6, 8.27.5: reserved).
+//! - A packet whose memory is larger than its answer leaves the bus master active (programming interface, 3.1), as QEMU's
+//!   disks do.
+//! - Sense data is not VALID, for it has no information (SPC-2, 7.20.2); an open tray is told as such (MMC-2, annex A).
+//! - A disc whose tray was opened and closed is a new one: UNIT ATTENTION (MMC-2, 6.1.35).
+//! - READ TOC, format 1, counts its own bytes (MMC-2, 6.1.22); mode pages tell of a disc of data (SFF-8020i, table 61).
 //!
 //! **Relied on by**: SeaBIOS (`ata.c`, `piix_ide_setup`), Linux (`ata_piix`, `sr_mod`).
 
@@ -208,9 +212,14 @@ impl Ide {
         data: &mut [u8],
     ) -> Result<(), AccessError> {
         if offset == command_block::DATA {
-            return match data.len() {
-                1 => Err(AccessError::Width),
-                _ => self.data_read(channel, data),
+            // A byte is a word's, as a bus of 16 bits has it: the boot loader of Solaris 10 counts on it.
+            let mut word = [0; 2];
+            return if let [byte] = data {
+                self.data_read(channel, &mut word)?;
+                [*byte, _] = word;
+                Ok(())
+            } else {
+                self.data_read(channel, data)
             };
         }
         let (channel, _) = self.decoded(channel)?;

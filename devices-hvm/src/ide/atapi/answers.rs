@@ -84,7 +84,7 @@ fn with_length(data: &[u8]) -> Vec<u8> {
 
 /// The mode pages that `page` names, `0x3f` for all; `None`: there is none such (MMC-2, 5.5).
 pub(super) fn mode_pages(page: u8, changeable: bool, view: View) -> Option<Vec<u8>> {
-    let recovery = [0x01, 6, 0, 0, 0, 0, 0, 0];
+    let recovery = [0x01, 6, 0, 5, 0, 0, 0, 0]; // five retries
     let audio = [0x0e, 14, 4, 0, 0, 0, 0, 75, 0, 0, 0, 0, 0, 0, 0, 0];
     let mut capabilities = [0; 22];
     capabilities[..2].copy_from_slice(&[0x2a, 20]);
@@ -197,10 +197,10 @@ pub(super) fn event_status(packet: Packet, event: u8, view: View) -> Result<Vec<
         return Err(Sense::INVALID_FIELD); // it answers at once, or not at all
     }
     if packet.byte(4) & 1 << MEDIA == 0 {
-        return Ok(vec![0, 2, 0x80, 1 << MEDIA]);
+        return Ok(vec![0, 0, 0x80, 1 << MEDIA]);
     }
     let status = u8::from(view.tray_open) | u8::from(view.blocks > 0) << 1;
-    Ok(vec![0, 6, MEDIA, 1 << MEDIA, event, status, 0, 0])
+    Ok(vec![0, 4, MEDIA, 1 << MEDIA, event, status, 0, 0])
 }
 
 /// MECHANISM STATUS (SFF-8020i, 10.8.5).
@@ -212,7 +212,6 @@ pub(super) fn mechanism_status(view: View) -> Vec<u8> {
 pub(super) fn disc_information() -> Vec<u8> {
     let mut data = vec![0; 34];
     data[..8].copy_from_slice(&[0, 32, 0x0e, 1, 1, 1, 1, 0x20]);
-    data[16..24].fill(0xff); // no lead-in, no lead-out to be written
     data
 }
 

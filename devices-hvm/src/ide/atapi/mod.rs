@@ -107,8 +107,8 @@ impl Cdrom {
         self.job = Job::None;
         self.sense = sense;
         front.abort();
-        // CHK is ERR; the sense key stands in the upper half of Error, and ABRT for a command that was none.
-        front.file.error = sense.key << 4 | u8::from(sense.key == 5) << 2;
+        // CHK is ERR; the sense key stands in the upper half of Error.
+        front.file.error = sense.key << 4;
         status_phase(front);
     }
 

@@ -68,6 +68,10 @@ impl Cdrom {
     /// Asks the disc, if it is still there.
     fn ask(&mut self, front: &mut Front, ask: Ask) {
         let gone = self.blocks() == 0;
+        // The command has begun with another.
+        if !gone && std::mem::take(&mut self.changed) {
+            return self.check(front, Sense::DISC_CHANGED);
+        }
         match &mut self.disc {
             Some(disc) if !gone => {
                 front.busy();
