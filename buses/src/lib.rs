@@ -50,7 +50,10 @@ pub use segment::Segment;
 pub use shadow::{Responder, ShadowMap, ShadowRun};
 pub use shell::Shell;
 pub use slots::{Alias, Fitted, Host, Installed, Slots};
-pub use storage::{Completion, Geometry, Storage, StorageBusy, StorageOp, StorageRequest};
+pub use storage::{
+    BufferRequest, Completion, Geometry, MAX_BUFFER, Storage, StorageBusy, StorageOp,
+    StorageRequest,
+};
 pub use streams::{StreamEnd, StreamEvent, StreamHost, StreamId};
 pub use time::{Clock, GuestTime, Timer, WallClock};
 pub use vm_device::bus::{MmioAddress, MmioRange, PioAddress, PioRange};

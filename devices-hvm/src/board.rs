@@ -11,7 +11,7 @@ use thiserror::Error;
 use trivisor_buses::{
     Alias, Board, CharOutput, FitError, InterruptPins, Line, PortBus, Shell, Slots, Widths, Wire,
 };
-use trivisor_loader::smbios;
+use trivisor_loader::{acpi, smbios};
 use trivisor_memory::{FileMapping, RamLayout};
 use trivisor_mode_basic::debug_exit::{self, DebugExit};
 use trivisor_mode_basic::pvpanic::{self, PvPanicPort};
@@ -26,7 +26,7 @@ use crate::fw_cfg::{self, FileError, FwCfg, Items};
 use crate::i440fx::{self, I440fx};
 use crate::piix3::Piix3;
 use crate::piix4_pm::{self, Apm, FrontButton, Gpe0, Piix4Pm, PmBlock};
-use crate::{cmos, map};
+use crate::{cmos, dsdt, map};
 
 /// Subsystem of the host bridge by which SeaBIOS knows a virtual machine with a [`FwCfg`]: Red Hat, QEMU.
 const VIRTUAL_MACHINE: (u16, u16) = (0x1af4, 0x1100);
@@ -127,8 +127,13 @@ impl Board for HvmBoard {
                 .map_err(FitError::chip("pci"))?;
         }
 
-        // What firmware is told.
-        let items = items(self.ram, self.cpus, &self.files).map_err(FitError::chip("fw-cfg"))?;
+        // What firmware is told, or a kernel without it.
+        let tables = acpi::pc::build(&platform(self.cpus, &dsdt::aml(self.ram)));
+        let items = items(self.ram, self.cpus, &self.files, &tables);
+        let items = items.map_err(FitError::chip("fw-cfg"))?;
+        if without_firmware {
+            place_tables(slots, self.ram, self.cpus, tables);
+        }
         let chip = FwCfg::new(&items, host.dma.clone());
         slots.pio("fw-cfg", map::FW_CFG, fw_cfg::PORTS, fw_cfg::WIDTHS, chip)?;
         if let Some(output) = self.debug_console {
@@ -325,17 +330,15 @@ fn windows(ram: RamLayout) -> Windows {
 }
 
 /// What firmware finds behind its keys and names.
-fn items(ram: RamLayout, cpus: u8, files: &[(String, Vec<u8>)]) -> Result<Items, FileError> {
+fn items(
+    ram: RamLayout,
+    cpus: u8,
+    files: &[(String, Vec<u8>)],
+    tables: &acpi::pc::Relocatable,
+) -> Result<Items, FileError> {
     let count = u16::from(cpus).to_le_bytes();
-    let runs: Vec<(u64, u64)> = ram.ranges().map(|run| (run.start, run.size)).collect();
-    let description = smbios::Description {
-        manufacturer: "Trivisor",
-        product: "hvm",
-        version: env!("CARGO_PKG_VERSION"),
-        cpus,
-        ram: &runs,
-    };
-    let smbios = smbios::Parts::new(&description);
+    let runs = runs(ram);
+    let smbios = smbios::Parts::new(&description(cpus, &runs));
     let mut items = Items::default()
         .with(key::RAM_SIZE, &ram.size().to_le_bytes())
         .with(key::NB_CPUS, &count)
@@ -344,12 +347,65 @@ fn items(ram: RamLayout, cpus: u8, files: &[(String, Vec<u8>)]) -> Result<Items,
         .with(key::BOOT_MENU, &[0, 0])
         .with(key::IRQ0_OVERRIDE, &[1])
         .with_file("etc/e820", &e820(ram))?
+        .with_file(acpi::pc::TABLES_FILE, &tables.tables)?
+        .with_file(acpi::pc::RSDP_FILE, &tables.rsdp)?
+        .with_file(acpi::pc::SCRIPT_FILE, &tables.script())?
         .with_file("etc/smbios/smbios-anchor", &smbios.entry_point)?
         .with_file("etc/smbios/smbios-tables", &smbios.structures)?;
     for (name, bytes) in files {
         items = items.with_file(name, bytes)?;
     }
     Ok(items)
+}
+
+fn runs(ram: RamLayout) -> Vec<(u64, u64)> {
+    ram.ranges().map(|run| (run.start, run.size)).collect()
+}
+
+const fn description(cpus: u8, runs: &[(u64, u64)]) -> smbios::Description<'_> {
+    smbios::Description {
+        manufacturer: "Trivisor",
+        product: "hvm",
+        version: env!("CARGO_PKG_VERSION"),
+        cpus,
+        ram: runs,
+    }
+}
+
+/// What ACPI says of the board.
+const fn platform(cpus: u8, aml: &[u8]) -> acpi::pc::Pc<'_> {
+    acpi::pc::Pc {
+        cpus,
+        local_apic: map::LOCAL_APIC,
+        io_apic: acpi::IoApic {
+            id: 0,
+            address: map::IO_APIC,
+        },
+        #[expect(clippy::cast_possible_truncation, reason = "it is 9")]
+        sci: map::SCI_IRQ as u8,
+        level_triggered: &[10, 11],
+        smi_command: (
+            map::APM,
+            piix4_pm::regs::ACPI_ENABLE,
+            piix4_pm::regs::ACPI_DISABLE,
+        ),
+        pm_base: map::POWER_MANAGEMENT,
+        gpe0: map::GPE0,
+        reset: (map::RESET, map::RESET_VALUE),
+        century: rtc::regs::index::CENTURY,
+        boot_arch: acpi::boot_arch::LEGACY_DEVICES | acpi::boot_arch::NO_VGA,
+        aml,
+    }
+}
+
+/// Puts ACPI and SMBIOS tables where a kernel looks for them.
+fn place_tables(slots: &mut Slots, ram: RamLayout, cpus: u8, tables: acpi::pc::Relocatable) {
+    let tables = tables.placed(map::ACPI);
+    slots.rsdp(tables.address);
+    slots.place(tables.address, tables.bytes);
+    let runs = runs(ram);
+    let bytes = smbios::build(&description(cpus, &runs), map::SMBIOS);
+    slots.place(map::SMBIOS, bytes);
 }
 
 /// RAM, as firmware takes it: address, bytes, type 1.

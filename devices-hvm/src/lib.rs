@@ -9,8 +9,11 @@ mod boot_order;
 #[cfg(feature = "board")]
 mod cmos;
 pub mod debugcon;
+#[cfg(feature = "board")]
+mod dsdt;
 pub mod fw_cfg;
 pub mod i440fx;
+pub mod ide;
 #[cfg(feature = "board")]
 pub mod map;
 pub mod piix3;

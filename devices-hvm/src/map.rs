@@ -36,12 +36,17 @@ pub const DEBUG_CONSOLE: u16 = 0x402;
 pub const PVPANIC: u16 = 0x505;
 /// Firmware configuration.
 pub const FW_CFG: u16 = 0x510;
-/// Power management: where SeaBIOS puts it, and the board itself where there is no firmware.
+/// Power management: where SeaBIOS puts it for a board that brings ACPI tables of its own, and the board itself where
+/// there is no firmware. The tables say so.
 pub const POWER_MANAGEMENT: u16 = 0x600;
 /// General purpose events.
 pub const GPE0: u16 = 0xafe0;
 /// PCI configuration access.
 pub const PCI_CONFIG: u16 = 0xcf8;
+/// Reset control, among the ports of PCI configuration access.
+pub const RESET: u16 = 0xcf9;
+/// What resets the machine there.
+pub const RESET_VALUE: u8 = 6;
 /// Ports of PCI functions, where there is no firmware to give them.
 pub const PCI_PORTS: RangeInclusive<u16> = 0xc000..=0xffff;
 
@@ -69,6 +74,15 @@ pub const FIRMWARE_LOW_SIZE: u64 = 0x2_0000;
 pub const FIRMWARE_END: u64 = 0x1_0000_0000;
 /// Bytes of firmware at most: what lies above the local APICs, and its page.
 pub const FIRMWARE_MAX: u64 = 16 << 20;
+
+/// I/O APIC.
+pub const IO_APIC: u32 = 0xfec0_0000;
+/// Local APICs.
+pub const LOCAL_APIC: u32 = 0xfee0_0000;
+/// RSDP and ACPI tables, where there is no firmware to put them.
+pub const ACPI: u64 = 0xe_0000;
+/// SMBIOS entry point and structures, where there is no firmware.
+pub const SMBIOS: u64 = 0xf_0000;
 
 /// The last address of PCI functions' memory; it begins behind RAM, at [`pci_memory`].
 pub const PCI_MEMORY_LAST: u32 = 0xfebf_ffff;

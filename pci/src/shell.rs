@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use trivisor_buses::routing::PortSpace;
 use trivisor_buses::shell::AccessCounts;
 use trivisor_buses::{
     AccessError, Installed, Line, MmioAddress, PioAddress, RestoreError, SavedState, Wake, Woken,
@@ -219,6 +220,8 @@ impl DevicePio for BarDevice {
         self.function.bar_write(self.bar, offset.into(), data);
     }
 }
+
+impl PortSpace for BarDevice {}
 
 impl DeviceMmio for BarDevice {
     fn mmio_read(&self, _base: MmioAddress, offset: u64, data: &mut [u8]) {

@@ -6,7 +6,8 @@ use std::thread::Builder;
 
 use thiserror::Error;
 use trivisor_buses::{
-    Board, CharInput, FitError, Fitted, Host, InterruptPins, MemoryBalloon, PowerButton, Screen, Slots,
+    Board, CharInput, FitError, Fitted, Host, InterruptPins, MemoryBalloon, PowerButton, Screen,
+    Slots,
 };
 #[cfg(feature = "hvm")]
 use trivisor_devices_hvm::board::HvmBoard;

@@ -33,6 +33,7 @@ const NEEDS: &[Need] = &[
     need("unshare", "util-linux"),
     need("ip", "iproute2"),
     need("passt", "passt"),
+    need("/usr/share/seabios/bios-256k.bin", "seabios"),
     need("qemu-img", "qemu-utils"),
     need("/usr/include/gelf.h", "libelf-dev"),
     need("/usr/include/stdio.h", "libc6-dev"),

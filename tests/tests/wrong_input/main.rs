@@ -50,7 +50,7 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
 #[test]
 fn usage() {
     refused(&["run", "--no-such-flag"], 2, "--no-such-flag");
-    refused(&["run", "--mode", "hvm"], 2, "hvm is not in this version");
+    refused(&["run", "--mode", "xen"], 2, "no mode");
     refused(&["run", "--mode", "pv"], 2, "no kernel");
     refused(&["run", "--share", "/srv,data"], 2, "--share");
     refused(&["run", "--mode", "turbo"], 2, "turbo");

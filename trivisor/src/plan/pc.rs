@@ -72,7 +72,8 @@ impl Pc {
     }
 }
 
-fn sea_bios() -> Result<Named, Failure> {
+/// The host's SeaBIOS.
+pub(crate) fn sea_bios() -> Result<Named, Failure> {
     let found = SEABIOS.iter().map(Path::new).find(|path| path.exists());
     match found {
         Some(path) => firmware(path),

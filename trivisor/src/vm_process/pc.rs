@@ -20,10 +20,16 @@ impl CharOutput for DebugOutput {
     }
 }
 
+/// The file by which SeaBIOS is told of a serial port for its screen and keyboard.
+const SERIAL_SCREEN: &str = "etc/sercon-port";
+/// A port, as the file has it.
+const COM1: u64 = 0x3f8;
+
 pub(super) fn config(plan: &Plan) -> Result<PcConfig, Failure> {
     let pc = &plan.pc;
     let mut config = PcConfig {
         boot_order: pc.boot_order.clone(),
+        files: vec![(SERIAL_SCREEN.into(), COM1.to_le_bytes().to_vec())],
         ..PcConfig::default()
     };
     if let Some(firmware) = &pc.firmware {
