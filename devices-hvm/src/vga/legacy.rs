@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use trivisor_buses::routing::PortSpace;
 use trivisor_buses::{FitError, MmioAddress, PioAddress, Slots};
 use trivisor_pci::{FunctionShell, PciFunction};
 use vm_device::{DeviceMmio, DevicePio};
@@ -71,6 +72,8 @@ impl DevicePio for VgaPorts {
     }
 }
 
+impl PortSpace for VgaPorts {}
+
 /// Index and data of the display interface, 16 bits each.
 struct DispiPorts(Arc<FunctionShell<Vga>>);
 
@@ -102,6 +105,8 @@ impl DevicePio for DispiPorts {
         });
     }
 }
+
+impl PortSpace for DispiPorts {}
 
 /// 0xa0000 to 0xbffff.
 struct Window(Arc<FunctionShell<Vga>>);
