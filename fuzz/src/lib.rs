@@ -12,6 +12,7 @@ pub mod loader;
 mod mutate;
 pub mod pci;
 pub mod queues;
+pub mod screen;
 pub mod virtio;
 
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub static TARGETS: &[Target] = targets! {
     emulator::{step}
     devices::{debug_exit i8042 ioapic pmem power pvpanic rtc uart vmgenid}
     hvm::{debugcon fw_cfg i440fx piix3 piix4_pm}
+    screen::{vga}
     queues::{split_queue packed_queue}
     pci::{pci_memory pci_ports}
     virtio::{balloon block console input net rng virtio_pmem vsock}

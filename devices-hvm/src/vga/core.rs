@@ -120,7 +120,6 @@ impl VgaChip {
     pub fn read(&mut self, port: u16, now: GuestTime) -> Result<u8, AccessError> {
         let port = self.colour_port(port)?;
         Ok(match port {
-            port::ATTRIBUTE if self.attr_data_next => self.attr_data(),
             port::ATTRIBUTE => self.attr_index,
             port::ATTRIBUTE_DATA => self.attr_data(),
             // No interrupt is pending, and the sense switches are open.

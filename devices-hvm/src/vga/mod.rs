@@ -6,7 +6,7 @@
 //!
 //! | port | register | read | write | reset |
 //! |---|---|---|---|---|
-//! | 0x3c0 | attribute index, then data, by turns | the one that is next to be written | index (bit 5 PAS), data | 0x00 |
+//! | 0x3c0 | attribute index, then data, by turns | the index | index (bit 5 PAS), data | 0x00 |
 //! | 0x3c1 | attribute data | of the index | refused | 0x00 |
 //! | 0x3c2 | input status 0, miscellaneous output | 0x00 | bit 4 reads 0 | 0x00 |
 //! | 0x3c4, 0x3c5 | sequencer index, data | as written | 5 registers | 0x00 |
