@@ -3,6 +3,7 @@
 mod backlog;
 pub mod console;
 pub mod disk;
+pub mod display;
 pub mod entropy;
 pub mod escape;
 pub mod image;

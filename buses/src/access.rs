@@ -39,6 +39,30 @@ pub trait PortDevice: Send {
     /// # Errors
     /// The reason for which the write has no effect.
     fn write(&mut self, offset: u16, data: &[u8]) -> Result<(), AccessError>;
+
+    /// Fills `data` as that many reads of `width` bytes from the register at `offset` do: `rep ins`. A device whose data
+    /// goes through a port serves it at once.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); what was read before is lost.
+    fn read_string(
+        &mut self,
+        offset: u16,
+        width: usize,
+        data: &mut [u8],
+    ) -> Result<(), AccessError> {
+        let mut elements = data.chunks_mut(width.max(1));
+        elements.try_for_each(|element| self.read(offset, element))
+    }
+
+    /// Takes `data` as that many writes of `width` bytes to the register at `offset` do: `rep outs`.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); what comes behind has no effect.
+    fn write_string(&mut self, offset: u16, width: usize, data: &[u8]) -> Result<(), AccessError> {
+        let mut elements = data.chunks(width.max(1));
+        elements.try_for_each(|element| self.write(offset, element))
+    }
 }
 
 /// A device in memory space. `offset` counts from the base that the bus gave it.

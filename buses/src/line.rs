@@ -11,6 +11,13 @@ pub trait LineEnd: Send + Sync {
     fn restore_level(&self, level: bool);
 }
 
+/// The inputs of interrupt controllers that are no chips of the board.
+pub trait InterruptPins: Send + Sync {
+    /// The end of a wire to interrupt `number`: an ISA interrupt below 16, which both the 8259s and the I/O APIC
+    /// see, else a pin of the I/O APIC.
+    fn pin(&self, number: u8) -> Arc<dyn LineEnd>;
+}
+
 /// A wire: the levels of all its lines, ORed, reach its end.
 pub struct Wire {
     end: Arc<dyn LineEnd>,

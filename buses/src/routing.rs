@@ -67,6 +67,21 @@ pub trait Space {
     fn write(device: &Self::Device, base: u64, offset: u64, data: &[u8]);
 }
 
+/// A device in port space, with what vm-device's trait has not: string accesses, many elements at one port.
+pub trait PortSpace: DevicePio {
+    /// Reads elements of `width` bytes at `base + offset`, one after the other.
+    fn read_string(&self, base: u16, offset: u16, width: usize, data: &mut [u8]) {
+        let elements = data.chunks_mut(width.max(1));
+        elements.for_each(|element| self.pio_read(PioAddress(base), offset, element));
+    }
+
+    /// Writes elements of `width` bytes at `base + offset`, one after the other.
+    fn write_string(&self, base: u16, offset: u16, width: usize, data: &[u8]) {
+        let elements = data.chunks(width.max(1));
+        elements.for_each(|element| self.pio_write(PioAddress(base), offset, element));
+    }
+}
+
 /// Port space: 0 to 0xffff.
 #[derive(Debug, Clone, Copy)]
 pub struct Ports;
@@ -84,7 +99,7 @@ const fn port(value: u64) -> u16 {
 }
 
 impl Space for Ports {
-    type Device = dyn DevicePio + Send + Sync;
+    type Device = dyn PortSpace + Send + Sync;
     const LAST: u64 = 0xffff;
 
     fn read(device: &Self::Device, base: u64, offset: u64, data: &mut [u8]) {
@@ -331,6 +346,34 @@ impl<S: Space> View<S> {
     fn count(&self, unclaimed: bool) {
         if unclaimed {
             self.bus.unclaimed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl View<Ports> {
+    /// Fills `data` as that many reads of `width` bytes at `port`: `rep ins`, as one access of the device.
+    pub fn read_string(&mut self, address: u16, width: usize, data: &mut [u8]) {
+        match self.find(address.into(), width) {
+            Some((route, offset)) => {
+                let (base, offset) = (port(route.first), port(offset));
+                route.device.read_string(base, offset, width, data);
+            }
+            None => data
+                .chunks_mut(width.max(1))
+                .for_each(|element| self.read(address.into(), element)),
+        }
+    }
+
+    /// Takes `data` as that many writes of `width` bytes at `port`: `rep outs`, as one access of the device.
+    pub fn write_string(&mut self, address: u16, width: usize, data: &[u8]) {
+        match self.find(address.into(), width) {
+            Some((route, offset)) => {
+                let (base, offset) = (port(route.first), port(offset));
+                route.device.write_string(base, offset, width, data);
+            }
+            None => data
+                .chunks(width.max(1))
+                .for_each(|element| self.write(address.into(), element)),
         }
     }
 }

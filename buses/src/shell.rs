@@ -9,6 +9,7 @@ use vm_device::bus::{MmioAddress, MmioAddressOffset, PioAddress, PioAddressOffse
 use vm_device::{DeviceMmio, DevicePio};
 
 use crate::access::{AccessError, MmioDevice, PortDevice, Unfit, Widths};
+use crate::routing::PortSpace;
 
 /// What the guest did to a device, for the metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -152,6 +153,35 @@ impl<D: PortDevice> DevicePio for Shell<D> {
         self.write_with(offset.into(), data, |device, at, part| {
             device.write(port_offset(at)?, part)
         });
+    }
+}
+
+impl<D: PortDevice> PortSpace for Shell<D> {
+    fn read_string(&self, base: u16, offset: u16, width: usize, data: &mut [u8]) {
+        if self.widths.unfit(width).is_some() {
+            let elements = data.chunks_mut(width.max(1));
+            elements.for_each(|element| self.pio_read(PioAddress(base), offset, element));
+            return;
+        }
+        let inner = &mut *self.lock();
+        inner.counts.reads += 1;
+        if let Err(error) = inner.device.read_string(offset, width, data) {
+            data.fill(0xff);
+            inner.counts.refuse(offset.into(), error);
+        }
+    }
+
+    fn write_string(&self, base: u16, offset: u16, width: usize, data: &[u8]) {
+        if self.widths.unfit(width).is_some() {
+            let elements = data.chunks(width.max(1));
+            elements.for_each(|element| self.pio_write(PioAddress(base), offset, element));
+            return;
+        }
+        let inner = &mut *self.lock();
+        inner.counts.writes += 1;
+        if let Err(error) = inner.device.write_string(offset, width, data) {
+            inner.counts.refuse(offset.into(), error);
+        }
     }
 }
 

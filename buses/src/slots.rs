@@ -10,8 +10,12 @@ use crate::component::{Component, RestoreError, SavedState};
 use crate::dma::Dma;
 use crate::doorbell::Doorbells;
 use crate::events::{EventSink, MemoryBalloon, PowerButton};
+use crate::line::InterruptPins;
 use crate::msi::{EoiTarget, MsiSink, PinRoutes};
+use crate::pages::PageMapper;
 use crate::routing::{MmioBus, PortBus, RouteError};
+use crate::screen::Screen;
+use crate::shadow::ShadowMap;
 use crate::shell::Shell;
 use crate::time::{Clock, WallClock};
 use crate::wake::Source;
@@ -25,6 +29,12 @@ pub struct Host {
     pub pin_routes: Arc<dyn PinRoutes>,
     /// Bells for queues; `None`: each notification of a driver is a visit to its device.
     pub doorbells: Option<Arc<dyn Doorbells>>,
+    /// The host's own interrupt controllers, where the machine was made with them.
+    pub pins: Option<Arc<dyn InterruptPins>>,
+    /// Switches addresses between RAM and the bus.
+    pub shadow: Arc<dyn ShadowMap>,
+    /// Shows the guest memory of cards.
+    pub pages: Arc<dyn PageMapper>,
     /// Hears of power-off, reset and crash.
     pub events: Arc<dyn EventSink>,
     /// Guest RAM for bus masters.
@@ -100,6 +110,19 @@ pub struct Mapped {
     pub mapping: Arc<FileMapping>,
 }
 
+/// A part of a mapped file that shows at a further address wherever the bus answers there.
+#[derive(Debug, Clone)]
+pub struct Alias {
+    /// Guest-physical address.
+    pub address: u64,
+    /// The file's pages.
+    pub mapping: Arc<FileMapping>,
+    /// The first byte of the file that shows.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
 /// All that a board fitted, for whoever runs it.
 #[derive(Default)]
 pub struct Fitted {
@@ -113,6 +136,8 @@ pub struct Fitted {
     pub placed: Vec<Placed>,
     /// Files to map.
     pub mapped: Vec<Mapped>,
+    /// What of them shows a second time, in addresses that are switched.
+    pub aliases: Vec<Alias>,
     /// Address of the ACPI root pointer among the tables.
     pub rsdp: Option<u64>,
     /// The I/O APIC that wants to hear of ended interrupts.
@@ -123,6 +148,8 @@ pub struct Fitted {
     pub balloon: Option<Arc<dyn MemoryBalloon>>,
     /// The consoles, the first serial port first.
     pub consoles: Vec<Arc<dyn CharInput>>,
+    /// The displays, the first one first.
+    pub screens: Vec<Arc<dyn Screen>>,
     /// What the chips wait for on the host.
     pub sources: Vec<Source>,
 }
@@ -277,6 +304,11 @@ impl Slots {
         self.fitted.mapped.push(Mapped { address, mapping });
     }
 
+    /// Shows a part of a file in addresses that a chipset switches between RAM and the bus.
+    pub fn alias(&mut self, alias: Alias) {
+        self.fitted.aliases.push(alias);
+    }
+
     /// `target` hears of ended level-triggered interrupts.
     pub fn eoi(&mut self, target: Arc<dyn EoiTarget>) {
         self.fitted.eoi = Some(target);
@@ -295,6 +327,11 @@ impl Slots {
     /// The machine has one more console.
     pub fn console(&mut self, input: Arc<dyn CharInput>) {
         self.fitted.consoles.push(input);
+    }
+
+    /// The machine has one more display.
+    pub fn screen(&mut self, screen: Arc<dyn Screen>) {
+        self.fitted.screens.push(screen);
     }
 
     /// The board is complete.

@@ -37,6 +37,23 @@ pub struct StorageRequest<'a> {
     pub segments: &'a [Segment],
 }
 
+/// Bytes of a [`BufferRequest`] at most.
+pub const MAX_BUFFER: usize = 128 << 10;
+
+/// A read or write between the disk and memory of the device, for what does not go to guest RAM as it is. The buffer
+/// moves into the request, and comes back with its completion.
+#[derive(Debug)]
+pub struct BufferRequest {
+    /// What its completion will be called; unique among those under way, those with segments included.
+    pub id: u64,
+    /// [`StorageOp::Read`] or [`StorageOp::Write`]; another fails.
+    pub op: StorageOp,
+    /// The first byte on the disk; a multiple of 512.
+    pub offset: u64,
+    /// The data: a multiple of 512 bytes, [`MAX_BUFFER`] at most.
+    pub buffer: Vec<u8>,
+}
+
 /// The end of a request.
 #[derive(Debug)]
 pub struct Completion {
@@ -44,6 +61,17 @@ pub struct Completion {
     pub id: u64,
     /// Whether all of it was done: a short transfer is an error.
     pub result: io::Result<()>,
+    /// The buffer of a [`BufferRequest`]; empty for others. After an error, what it holds is not defined.
+    pub buffer: Vec<u8>,
+}
+
+impl Completion {
+    /// The end of a request that had segments, or no data.
+    #[must_use]
+    pub const fn new(id: u64, result: io::Result<()>) -> Self {
+        let buffer = Vec::new();
+        Self { id, result, buffer }
+    }
 }
 
 /// As many requests are under way as the storage can take: try again after a completion.
@@ -77,6 +105,12 @@ pub trait Storage: Send {
     /// # Errors
     /// When no more requests can be taken now.
     fn submit(&mut self, request: &StorageRequest<'_>) -> Result<(), StorageBusy>;
+
+    /// Takes a request whose data is memory of the device. It may be held until [`start`](Self::start).
+    ///
+    /// # Errors
+    /// The request, when no more can be taken now.
+    fn submit_buffer(&mut self, request: BufferRequest) -> Result<(), BufferRequest>;
 
     /// Begins all that was submitted.
     fn start(&mut self);

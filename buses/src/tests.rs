@@ -311,3 +311,70 @@ fn slots_keep_the_order_of_chips_with_and_without_an_address() {
     fitted.ports.view().read(0x20, &mut data);
     assert_eq!((first.with(|chip| chip.0), data), (10, [20]));
 }
+
+/// A port whose reads count up, and that serves a string as a whole.
+#[derive(Default)]
+struct Data {
+    next: u8,
+    strings: Vec<(usize, usize)>,
+}
+
+impl PortDevice for Data {
+    fn read(&mut self, offset: u16, data: &mut [u8]) -> Result<(), AccessError> {
+        self.read_string(offset, data.len(), data)
+    }
+
+    fn write(&mut self, offset: u16, data: &[u8]) -> Result<(), AccessError> {
+        self.write_string(offset, data.len(), data)
+    }
+
+    fn read_string(&mut self, at: u16, width: usize, data: &mut [u8]) -> Result<(), AccessError> {
+        if at != 0 {
+            return Err(AccessError::NoRegister);
+        }
+        self.strings.push((width, data.len()));
+        data.fill_with(|| {
+            self.next = self.next.wrapping_add(1);
+            self.next
+        });
+        Ok(())
+    }
+
+    fn write_string(&mut self, _at: u16, width: usize, data: &[u8]) -> Result<(), AccessError> {
+        self.strings.push((width, data.len()));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_string_is_one_access_of_a_device_that_takes_it() {
+    let ports = Arc::new(PortBus::default());
+    let words = Shell::new("words", Widths::new(&[1, 2], Unfit::Split), Data::default());
+    let plain = Shell::new("plain", Widths::BYTES, Probe::default());
+    ports.attach("words", 0x1f0, 8, words.clone()).unwrap();
+    ports.attach("plain", 0x60, 8, plain.clone()).unwrap();
+    let mut view = ports.view();
+
+    let mut data = [0; 8];
+    view.read_string(0x1f0, 2, &mut data);
+    assert_eq!(data, [1, 2, 3, 4, 5, 6, 7, 8]);
+    view.write_string(0x1f0, 2, &data);
+    assert_eq!((words.counts().reads, words.counts().writes), (1, 1));
+    view.read_string(0x1f1, 2, &mut data);
+    assert_eq!(data, [0xff; 8]);
+    assert_eq!(words.counts().errors, 1);
+    // A width that the device does not take is split, so its string is one of accesses.
+    view.read_string(0x1f0, 4, &mut data);
+    let taken = words.with(|words| std::mem::take(&mut words.strings));
+    assert_eq!(taken[..2], [(2, 8), (2, 8)]);
+    assert_eq!(words.counts().reads, 4);
+
+    view.read_string(0x61, 1, &mut data[..3]);
+    assert_eq!((&data[..3], seen(&plain).len()), (&[1, 1, 1][..], 3));
+    view.write_string(0x61, 1, &[1, 2]);
+    assert_eq!(seen(&plain), [(1, vec![1]), (1, vec![2])]);
+    view.read_string(0x100, 2, &mut data);
+    assert_eq!(data, [0xff; 8]);
+    view.write_string(0x100, 2, &data);
+    assert_eq!(ports.unclaimed(), 8);
+}

@@ -1,3 +1,21 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
+
+#[cfg(feature = "board")]
+pub mod board;
+#[cfg(feature = "board")]
+mod boot_order;
+#[cfg(feature = "board")]
+mod cmos;
+pub mod debugcon;
+#[cfg(feature = "board")]
+mod dsdt;
+pub mod fw_cfg;
+pub mod i440fx;
+pub mod ide;
+#[cfg(feature = "board")]
+pub mod map;
+pub mod piix3;
+pub mod piix4_pm;
+pub mod vga;

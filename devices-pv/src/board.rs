@@ -343,6 +343,17 @@ impl<'a> Socket<'a> {
             free,
         }
     }
+
+    /// A place on a PCI bus of another board's; `free` is where memory that devices bring may go.
+    #[must_use]
+    pub const fn on_pci(
+        slots: &'a mut Slots,
+        bus: &'a RootBus,
+        packed: bool,
+        free: &'a mut u64,
+    ) -> Self {
+        Self::new(slots, Offer { packed }, Place::Pci(bus), free)
+    }
 }
 
 impl Socket<'_> {

@@ -7,10 +7,12 @@ pub mod devices;
 pub mod emulator;
 pub mod engine;
 pub mod features;
+pub mod hvm;
 pub mod loader;
 mod mutate;
 pub mod pci;
 pub mod queues;
+pub mod screen;
 pub mod sockets;
 pub mod virtio;
 
@@ -43,6 +45,8 @@ pub static TARGETS: &[Target] = targets! {
     loader::{elf pvh multiboot1 multiboot2 bzimage gzip bzip2 lzma xz lz4 zstd}
     emulator::{step}
     devices::{debug_exit i8042 ioapic pmem power pvpanic rtc uart vmgenid}
+    hvm::{debugcon fw_cfg i440fx piix3 piix4_pm}
+    screen::{vga}
     queues::{split_queue packed_queue}
     pci::{pci_memory pci_ports virtio_legacy}
     sockets::{vhost_user_answers}

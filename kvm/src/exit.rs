@@ -10,6 +10,16 @@ pub trait Io {
     fn port_read(&mut self, port: u16, data: &mut [u8]);
     /// `out`: writes `data` (1, 2 or 4 bytes) to `port`.
     fn port_write(&mut self, port: u16, data: &[u8]);
+    /// `rep ins`: fills `data` from `port`, elements of `width` bytes one after the other.
+    fn port_read_string(&mut self, port: u16, width: usize, data: &mut [u8]) {
+        let elements = data.chunks_mut(width.max(1));
+        elements.for_each(|element| self.port_read(port, element));
+    }
+    /// `rep outs`: writes `data` to `port`, elements of `width` bytes one after the other.
+    fn port_write_string(&mut self, port: u16, width: usize, data: &[u8]) {
+        let elements = data.chunks(width.max(1));
+        elements.for_each(|element| self.port_write(port, element));
+    }
     /// Fills `data` (1 to 8 bytes) from a guest-physical address that is not RAM.
     fn mmio_read(&mut self, address: u64, data: &mut [u8]);
     /// Writes `data` (1 to 8 bytes) to a guest-physical address that is not RAM.

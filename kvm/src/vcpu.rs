@@ -149,16 +149,22 @@ impl Vcpu {
                 let width = self.port_width();
                 // SAFETY: KVM put `data` into the run page, where it stays until the next KVM_RUN.
                 let data = unsafe { &mut *data };
-                data.chunks_mut(width)
-                    .for_each(|element| io.port_read(port, element));
+                if data.len() == width {
+                    io.port_read(port, data);
+                } else {
+                    io.port_read_string(port, width, data);
+                }
             }
             VcpuExit::IoOut(port, data) => {
                 let data: *const [u8] = data;
                 let width = self.port_width();
                 // SAFETY: as above.
                 let data = unsafe { &*data };
-                data.chunks(width)
-                    .for_each(|element| io.port_write(port, element));
+                if data.len() == width {
+                    io.port_write(port, data);
+                } else {
+                    io.port_write_string(port, width, data);
+                }
             }
             VcpuExit::MmioRead(address, data) => io.mmio_read(address, data),
             VcpuExit::MmioWrite(address, data) => io.mmio_write(address, data),

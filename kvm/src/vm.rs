@@ -1,27 +1,24 @@
 //! A virtual machine: its memory slots, its interrupt chips, its vCPUs.
 
-#![expect(
-    unsafe_code,
-    reason = "a part of our address space is given to the guest"
-)]
-
 use std::any::Any;
+use std::ops::Range;
 use std::sync::Arc;
 
 use kvm_bindings::{
     CpuId, KVM_CAP_EXIT_ON_EMULATION_FAILURE, KVM_CAP_SPLIT_IRQCHIP, KVM_MAX_CPUID_ENTRIES,
-    KVM_MEM_READONLY, kvm_enable_cap, kvm_userspace_memory_region,
+    kvm_enable_cap,
 };
 use kvm_ioctls::VmFd;
 use thiserror::Error;
-use trivisor_memory::Slot;
+use trivisor_memory::{GuestRam, Slot};
 use vmm_sys_util::errno;
 
 use crate::cpuid;
 use crate::doorbell::VmDoorbells;
 use crate::host::Kvm;
-use crate::irqchip::{IrqchipKind, LocalApics};
+use crate::irqchip::{self, IrqchipKind, KernelPins, LocalApics};
 use crate::quirks::{self, pvm::Preparation};
+use crate::slots::MemorySlots;
 use crate::vcpu::Vcpu;
 
 /// KVM refused a step of making a VM.
@@ -77,8 +74,9 @@ pub struct Vm {
     pvm: bool,
     /// What must end before the first vCPU is made.
     preparation: Option<Preparation>,
-    /// Owners of the memory behind the slots; a slot's number is its place here.
-    slots: Vec<Arc<dyn Any + Send + Sync>>,
+    /// It has 8259s, an I/O APIC and an 8254 in the kernel.
+    kernel_irqchip: bool,
+    slots: Arc<MemorySlots>,
 }
 
 impl std::fmt::Debug for Vm {
@@ -105,7 +103,7 @@ impl Vm {
                 pins.into(),
                 "a split interrupt chip",
             )?,
-            IrqchipKind::Kernel => fd.create_irq_chip().map_err(refused("an interrupt chip"))?,
+            IrqchipKind::Kernel => irqchip::create(&fd)?,
         }
         let preparation = if pvm {
             Preparation::start(&fd)?
@@ -127,6 +125,7 @@ impl Vm {
             .map_err(refused("the list of CPU features"))?;
         let cpuid = cpuid::for_vm(&supported, vcpus, pvm);
         let apics = LocalApics::new(Arc::clone(&fd));
+        let slots = MemorySlots::new(Arc::clone(&fd));
         Ok(Self {
             fd,
             apics,
@@ -134,7 +133,8 @@ impl Vm {
             vcpus,
             pvm,
             preparation,
-            slots: Vec::new(),
+            kernel_irqchip: irqchip == IrqchipKind::Kernel,
+            slots,
         })
     }
 
@@ -154,38 +154,38 @@ impl Vm {
     ///
     /// # Errors
     /// What KVM refused.
-    pub fn add_slot(
-        &mut self,
-        slot: Slot,
-        owner: Arc<dyn Any + Send + Sync>,
-    ) -> Result<(), VmError> {
-        let flags = if slot.kind.is_read_only() {
-            KVM_MEM_READONLY
-        } else {
-            0
-        };
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "KVM has fewer than 2^16 slots and refuses more"
-        )]
-        let number = self.slots.len() as u32;
-        let region = kvm_userspace_memory_region {
-            slot: number,
-            flags,
-            guest_phys_addr: slot.guest_address,
-            memory_size: slot.size,
-            userspace_addr: slot.host_address,
-        };
-        // SAFETY: the slot describes a live mapping whose owner is kept in `slots` for as long as the VM;
-        // KVM itself checks alignment and overlap.
-        let result = unsafe { self.fd.set_user_memory_region(region) };
-        result.map_err(|source| VmError::Slot {
-            address: slot.guest_address,
-            size: slot.size,
-            source,
-        })?;
-        self.slots.push(owner);
-        Ok(())
+    pub fn add_slot(&self, slot: Slot, owner: Arc<dyn Any + Send + Sync>) -> Result<(), VmError> {
+        self.slots.add(slot, owner)
+    }
+
+    /// Maps RAM. In `hole`, a part of its first run, nothing answers before
+    /// [`memory_slots`](Self::memory_slots) are told who does; an empty one means that there is none.
+    ///
+    /// # Errors
+    /// What KVM refused.
+    pub fn add_ram(&self, ram: &GuestRam, hole: &Range<u64>) -> Result<(), VmError> {
+        self.slots.add_ram(ram, hole)
+    }
+
+    /// A part of host memory that answers in the hole wherever the bus does.
+    ///
+    /// # Errors
+    /// What KVM refused.
+    pub fn add_rom(&self, slot: Slot, owner: Arc<dyn Any + Send + Sync>) -> Result<(), VmError> {
+        self.slots.add_rom(slot, owner)
+    }
+
+    /// The memory slots, for who switches addresses between RAM and the bus.
+    #[must_use]
+    pub const fn memory_slots(&self) -> &Arc<MemorySlots> {
+        &self.slots
+    }
+
+    /// The inputs of the interrupt controllers in the kernel; `None`: a board has its own.
+    #[must_use]
+    pub fn pins(&self) -> Option<Arc<KernelPins>> {
+        self.kernel_irqchip
+            .then(|| KernelPins::new(Arc::clone(&self.fd)))
     }
 
     /// Creates a vCPU; its index is its APIC identifier.

@@ -61,6 +61,27 @@ pub fn build(description: &Description<'_>, address: u64) -> Vec<u8> {
     bytes
 }
 
+/// Entry point and structures apart, for firmware that puts them where it likes and corrects the entry point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// The entry point, for structures at address 0.
+    pub entry_point: Vec<u8>,
+    /// The structures.
+    pub structures: Vec<u8>,
+}
+
+impl Parts {
+    /// Builds both.
+    #[must_use]
+    pub fn new(description: &Description<'_>) -> Self {
+        let structures = structures(description);
+        Self {
+            entry_point: entry_point(0, structures.len()),
+            structures,
+        }
+    }
+}
+
 /// The 64-bit entry point (5.2.2).
 fn entry_point(structures: u64, size: usize) -> Vec<u8> {
     let mut entry = b"_SM3_".to_vec();

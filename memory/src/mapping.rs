@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use thiserror::Error;
 use vm_memory::FileOffset;
 use vm_memory::mmap::MmapRegionError;
@@ -23,6 +24,9 @@ pub enum MappingError {
         /// Bytes of the file.
         size: u64,
     },
+    /// No anonymous file.
+    #[error("no memory file can be created")]
+    Create(#[source] io::Error),
     /// The host does not say how long it is.
     #[error("its size cannot be read")]
     Metadata(#[source] io::Error),
@@ -72,6 +76,17 @@ impl FileMapping {
         })
     }
 
+    /// Maps `size` bytes of zeros that no file on the host holds: a card's own memory. No page is touched.
+    ///
+    /// # Errors
+    /// When it is empty, no multiple of the page long, or the host refuses.
+    pub fn zeroed(size: u64) -> Result<Self, MappingError> {
+        let file = memfd_create(c"trivisor-card", MemfdFlags::CLOEXEC)
+            .map_err(|error| MappingError::Create(error.into()))?;
+        ftruncate(&file, size).map_err(|error| MappingError::Create(error.into()))?;
+        Self::new(File::from(file), false)
+    }
+
     /// Bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -97,6 +112,18 @@ impl FileMapping {
             size: self.size(),
             host_address: self.region.as_ptr() as u64,
             kind,
+        }
+    }
+
+    /// A part of the [`slot`](Self::slot), at an address of its own; empty where the file ends before `offset`.
+    #[must_use]
+    pub fn slot_part(&self, guest_address: u64, offset: u64, size: u64) -> Slot {
+        let whole = self.slot(guest_address);
+        let offset = offset.min(whole.size);
+        Slot {
+            host_address: whole.host_address + offset,
+            size: size.min(whole.size - offset),
+            ..whole
         }
     }
 

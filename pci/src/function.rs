@@ -4,6 +4,9 @@ use trivisor_buses::{AccessError, Component};
 
 use crate::endpoint::Endpoint;
 
+/// Something outside of a function that follows from an access: memory that is switched, ports that move.
+pub type Effect = Box<dyn FnOnce() + Send>;
+
 /// A function. It does not know where on its bus it stands, nor where its base address registers do.
 ///
 /// [`Component::reset`], `save` and `restore` include those of the [`Endpoint`].
@@ -41,6 +44,12 @@ pub trait PciFunction: Component {
     /// A guest writes configuration space; see [`config_read`](Self::config_read).
     fn config_write(&mut self, offset: u16, data: &[u8]) {
         self.endpoint_mut().write_config(offset, data);
+    }
+
+    /// What others are to do because of the latest access; asked for after each stay in the function, and carried out
+    /// when its lock is dropped. Accesses by ports 0xcf8 and 0xcfc come one after the other, and so do their effects.
+    fn take_effect(&mut self) -> Option<Effect> {
+        None
     }
 
     /// Base address register `bar` answers from `base` on from now on (`None`: nowhere): doorbells and mapped pages

@@ -32,7 +32,7 @@ pub use bus::{AddError, RootBus};
 pub use config::{ConfigError, ConfigSpace, Effects, Identity};
 pub use ecam::Ecam;
 pub use endpoint::Endpoint;
-pub use function::PciFunction;
+pub use function::{Effect, PciFunction};
 pub use host_bridge::HostBridge;
 pub use msi::MsiLayout;
 pub use msix::MsixLayout;

@@ -5,8 +5,10 @@
 //! | 0 | CONFIG_ADDRESS | read, write; 4 bytes only | 0 |
 //! | 4 to 7 | CONFIG_DATA: the register selected, while CONFIG_ADDRESS is enabled | read, write | - |
 //!
-//! **Not modelled**: the bridge passes other accesses at offsets 0 to 3 on to the bus, where they meet nobody; here
-//! they are refused. Buses other than 0 are empty.
+//! The bridge passes other accesses at offsets 0 to 3 on to the bus: to the device of
+//! [`with_passed`](ConfigPorts::with_passed), where there is one; else they are refused.
+//!
+//! **Not modelled**: buses other than 0 are empty.
 
 use std::sync::Arc;
 
@@ -59,6 +61,8 @@ pub struct ConfigPortsStateV1 {
 /// The two registers. Its shell's lock is held while a function is accessed, and no function knows it.
 pub struct ConfigPorts {
     bus: Arc<Core>,
+    /// Who else answers at offsets 0 to 3.
+    passed: Option<Box<dyn PortDevice>>,
     address: ConfigAddress,
 }
 
@@ -74,8 +78,17 @@ impl ConfigPorts {
     pub(crate) fn new(bus: Arc<Core>) -> Self {
         Self {
             bus,
+            passed: None,
             address: ConfigAddress::new(),
         }
+    }
+
+    /// Accesses at offsets 0 to 3 that are none to CONFIG_ADDRESS go to `device`, as a chipset's reset control at
+    /// port 0xcf9 gets them. It has its life elsewhere: reset, save and restore here do not reach it.
+    #[must_use]
+    pub fn with_passed(mut self, device: Box<dyn PortDevice>) -> Self {
+        self.passed = Some(device);
+        self
     }
 
     /// The register that an access to CONFIG_DATA reaches; `None`: it is no configuration access.
@@ -103,6 +116,9 @@ impl PortDevice for ConfigPorts {
             *data = self.address.into_bits().to_le_bytes();
             return Ok(());
         }
+        if let (0..4, Some(passed)) = (offset, &mut self.passed) {
+            return passed.read(offset, data);
+        }
         match self.target(offset, data.len())? {
             Some((at, register)) => self.bus.config_read(at, register, data),
             None => data.fill(0xff),
@@ -114,6 +130,9 @@ impl PortDevice for ConfigPorts {
         if let (0, Ok(data)) = (offset, data.try_into()) {
             self.address = ConfigAddress::from_bits(u32::from_le_bytes(data) & EXISTING);
             return Ok(());
+        }
+        if let (0..4, Some(passed)) = (offset, &mut self.passed) {
+            return passed.write(offset, data);
         }
         if let Some((at, register)) = self.target(offset, data.len())? {
             self.bus.config_write(at, register, data);

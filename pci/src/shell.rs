@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use trivisor_buses::routing::PortSpace;
 use trivisor_buses::shell::AccessCounts;
 use trivisor_buses::{
     AccessError, Installed, Line, Look, MmioAddress, PioAddress, RestoreError, SavedState, Wake,
@@ -84,7 +85,11 @@ impl<F: PciFunction> FunctionShell<F> {
         let mut inner = self.lock();
         let result = with(&mut inner);
         let moved = inner.function.endpoint_mut().take_moved();
+        let effect = inner.function.take_effect();
         drop(inner);
+        if let Some(effect) = effect {
+            effect();
+        }
         if moved && let Some(bus) = self.bus.upgrade() {
             bus.reroute(self.at);
         }
@@ -224,6 +229,8 @@ impl DevicePio for BarDevice {
         self.function.bar_write(self.bar, offset.into(), data);
     }
 }
+
+impl PortSpace for BarDevice {}
 
 impl DeviceMmio for BarDevice {
     fn mmio_read(&self, _base: MmioAddress, offset: u64, data: &mut [u8]) {

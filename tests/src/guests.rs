@@ -87,3 +87,9 @@ pub fn invaders() -> PathBuf {
 pub fn memtest() -> PathBuf {
     path("TRIVISOR_TEST_MEMTEST")
 }
+
+/// GRUB 2 on a CD, which is a disk with a boot sector as well.
+#[must_use]
+pub fn grub_rescue() -> PathBuf {
+    path("TRIVISOR_TEST_GRUB_RESCUE")
+}

@@ -5,8 +5,8 @@ mod guests;
 mod session;
 
 pub use guests::{
-    bare_metal, debian_kernel, example, initramfs, invaders, linux_bzimage, linux_vmlinux, memtest,
-    trivisor, xen, xen_shim,
+    bare_metal, debian_kernel, example, grub_rescue, initramfs, invaders, linux_bzimage,
+    linux_vmlinux, memtest, trivisor, xen, xen_shim,
 };
 pub use session::{Ended, Session};
 

@@ -61,6 +61,9 @@ fn carry_out(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Balloon { name, size } => verbs::simple(&name, Call::Balloon { bytes: size })?,
         Verb::Pause { name } => verbs::simple(&name, Call::Pause)?,
         Verb::Resume { name } => verbs::simple(&name, Call::Resume)?,
+        Verb::Screenshot { name, file, .. } => {
+            return verbs::screenshot(&name, file.as_deref()).map(|text| print(text.as_bytes()));
+        }
         Verb::Completions { shell } => return Ok(print(&verbs::completions(shell))),
         Verb::Man => {
             let page = verbs::man();

@@ -27,6 +27,10 @@ pub(crate) enum Request {
     Balloon {
         bytes: u64,
     },
+    /// What the screen shows, as characters or as a picture.
+    Screen {
+        text: bool,
+    },
 }
 
 /// What the VM process tells.
@@ -36,19 +40,42 @@ pub(crate) enum Report {
     Running,
     /// The guest cannot be started.
     Failed(Failure),
-    /// A request is carried out.
+    /// A request is carried out, or a part of it.
     Answer(Answer),
+    /// What the screen shows at the end, in pieces, where that was asked for from the start.
+    LastScreen(Piece),
     /// The run is over.
     Ended { end: End, counters: Counters },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Done,
     /// The machine has no such thing.
     Absent,
     Counters(Counters),
+    /// A piece of what the screen shows; more of them follow until it is complete.
+    Screen(Piece),
+    /// The screen shows no characters.
+    Graphics,
 }
+
+/// What a screen shows, in pieces: first what it is, then its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Piece {
+    /// Three bytes a pixel follow, row by row.
+    Picture { width: u32, height: u32 },
+    /// So many bytes of text follow.
+    Text { bytes: u32 },
+    /// The next of them, at most [`PIECE`].
+    Bytes(Vec<u8>),
+}
+
+/// Bytes of a piece.
+pub(crate) const PIECE: usize = 8000;
+
+/// Bytes of a screen's text: the largest text mode that there is, were each character to take three.
+pub(crate) const MAX_TEXT: usize = 30_000;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

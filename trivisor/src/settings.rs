@@ -7,7 +7,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::arguments::{DiskArgument, MemoryArgument, NetArgument, ShareArgument, VsockArgument};
+use crate::arguments::{
+    BootArgument, DiskArgument, FirmwareArgument, MemoryArgument, NetArgument, ShareArgument,
+    VsockArgument,
+};
 
 /// Gives a type the same form in TOML as on the command line.
 macro_rules! text_form {
@@ -37,6 +40,15 @@ pub(crate) struct Settings {
     pub(crate) disk: Vec<DiskArgument>,
     pub(crate) net: Vec<NetSetting>,
     pub(crate) share: Vec<ShareArgument>,
+    pub(crate) display: DisplaySettings,
+}
+
+/// `[display]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct DisplaySettings {
+    pub(crate) display: DisplaySetting,
+    pub(crate) screenshot_on_exit: Option<PathBuf>,
 }
 
 /// `[[net]]`.
@@ -64,6 +76,7 @@ pub(crate) struct VmSettings {
     pub(crate) reboot: bool,
     pub(crate) timeout: Option<u64>,
     pub(crate) debug_exit: Option<u16>,
+    pub(crate) debug_console: Option<PathBuf>,
     pub(crate) metrics: Option<PathBuf>,
     pub(crate) transport: TransportSetting,
     pub(crate) packed: bool,
@@ -87,6 +100,7 @@ impl Default for VmSettings {
             reboot: false,
             timeout: None,
             debug_exit: None,
+            debug_console: None,
             metrics: None,
             transport: TransportSetting::Pci,
             packed: false,
@@ -105,6 +119,10 @@ pub(crate) struct BootSettings {
     pub(crate) initrd: Option<PathBuf>,
     pub(crate) cmdline: Option<String>,
     pub(crate) cmdline_only: Option<String>,
+    pub(crate) firmware: Option<FirmwareArgument>,
+    pub(crate) boot: Option<BootArgument>,
+    pub(crate) cdrom: Option<PathBuf>,
+    pub(crate) serial_screen: bool,
 }
 
 /// Which board.
@@ -113,6 +131,7 @@ pub(crate) enum ModeSetting {
     Auto,
     Basic,
     Pv,
+    Hvm,
 }
 
 impl FromStr for ModeSetting {
@@ -123,8 +142,8 @@ impl FromStr for ModeSetting {
             "auto" => Ok(Self::Auto),
             "basic" => Ok(Self::Basic),
             "pv" => Ok(Self::Pv),
-            "hvm" => Err("mode hvm is not in this version: auto, basic or pv".into()),
-            _ => Err(format!("{text:?} is no mode: auto, basic or pv")),
+            "hvm" => Ok(Self::Hvm),
+            _ => Err(format!("{text:?} is no mode: auto, basic, pv or hvm")),
         }
     }
 }
@@ -135,6 +154,7 @@ impl fmt::Display for ModeSetting {
             Self::Auto => "auto",
             Self::Basic => "basic",
             Self::Pv => "pv",
+            Self::Hvm => "hvm",
         })
     }
 }
@@ -206,6 +226,34 @@ impl fmt::Display for SerialSetting {
     }
 }
 
+/// Who sees the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum DisplaySetting {
+    /// Nobody, before `trivisor screenshot` asks.
+    #[default]
+    None,
+}
+
+impl FromStr for DisplaySetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=').map_or(text, |(kind, _)| kind) {
+            "none" => Ok(Self::None),
+            "vnc" => Err("vnc is not in this version: none".into()),
+            _ => Err(format!("{text:?} is no display: none")),
+        }
+    }
+}
+
+impl fmt::Display for DisplaySetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+        })
+    }
+}
+
 /// How tight the VM process's jail is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SandboxSetting {
@@ -241,6 +289,7 @@ text_form!(ModeSetting);
 text_form!(TransportSetting);
 text_form!(SerialSetting);
 text_form!(SandboxSetting);
+text_form!(DisplaySetting);
 
 /// A file of settings that cannot be used.
 #[derive(Debug, Error)]
@@ -352,7 +401,8 @@ mod tests {
     #[test]
     fn values_have_the_flags_form() {
         for (text, wanted) in [
-            ("[vm]\nmode = 'hvm'", "not in this version"),
+            ("[vm]\nmode = 'xen'", "is no mode: auto, basic, pv or hvm"),
+            ("[boot]\nboot = 'x'", "is no boot order"),
             ("[vm]\nmemory = '12X'", "is no size"),
             ("[vm]\nmemory = '1G,hugepages=3M'", "2M and 1G"),
             ("[vm]\nserial = 'pty'", "not in this version"),

@@ -91,12 +91,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         memory_bytes: 64 << 20,
         ram: RamOptions::default(),
         irqchip: IrqchipKind::Split { pins: 24 },
-        boot: BootConfig {
+        switched: 0..0,
+        boot: Some(BootConfig {
             kernel,
             initrd: None,
             cmdline: String::new(),
             random_seed: [0; 32],
-        },
+        }),
     };
     let mut machine = Machine::with_board(&Kvm::open()?, config, OwnBoard)?;
     machine.start(Arc::new(|| Ok(())), Box::new(|| ()))?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use trivisor_buses::CharOutput;
 use trivisor_kvm::Kvm;
 use trivisor_memory::RamOptions;
-use trivisor_vmm_core::{BootConfig, Machine, MachineConfig, Mode, VirtioConfig};
+use trivisor_vmm_core::{BootConfig, Machine, MachineConfig, Mode, PcConfig, VirtioConfig};
 
 struct Stdout;
 
@@ -37,17 +37,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         cpus: 1,
         memory_bytes: 256 << 20,
         ram: RamOptions::default(),
-        boot: BootConfig {
+        boot: Some(BootConfig {
             kernel,
             initrd: None,
             cmdline: arguments.next().unwrap_or_default(),
             random_seed: [0; 32],
-        },
+        }),
         serial: Some(Box::new(Stdout)),
         pmem: Vec::new(),
         debug_exit: None,
         generation_id: [0; 16],
         virtio: VirtioConfig::default(),
+        pc: PcConfig::default(),
     };
     let mut machine = Machine::new(&Kvm::open()?, config)?;
     machine.start(Arc::new(|| Ok(())), Box::new(|| ()))?;

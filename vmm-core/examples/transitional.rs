@@ -11,15 +11,15 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use trivisor_buses::{
-    CharOutput, Completion, Entropy, Geometry, Segment, Storage, StorageBusy, StorageOp,
-    StorageRequest,
+    BufferRequest, CharOutput, Completion, Entropy, Geometry, Segment, Storage, StorageBusy,
+    StorageOp, StorageRequest,
 };
 use trivisor_devices_pv::block::{Block, BlockOptions};
 use trivisor_devices_pv::board::{Made, Plug, PlugWith, Transitional};
 use trivisor_devices_pv::rng::Rng;
 use trivisor_kvm::Kvm;
 use trivisor_memory::{GuestRam, RamOptions};
-use trivisor_vmm_core::{BootConfig, Machine, MachineConfig, Mode, VirtioConfig};
+use trivisor_vmm_core::{BootConfig, Machine, MachineConfig, Mode, PcConfig, VirtioConfig};
 
 /// Bytes of the disk.
 const CAPACITY: usize = 8 << 20;
@@ -75,8 +75,12 @@ impl Storage for RamDisk {
 
     fn submit(&mut self, request: &StorageRequest<'_>) -> Result<(), StorageBusy> {
         let (id, result) = (request.id, self.serve(request));
-        self.done.push_back(Completion { id, result });
+        self.done.push_back(Completion::new(id, result));
         Ok(())
+    }
+
+    fn submit_buffer(&mut self, request: BufferRequest) -> Result<(), BufferRequest> {
+        Err(request) // no virtio device asks for it
     }
 
     fn start(&mut self) {}
@@ -147,12 +151,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         cpus: 1,
         memory_bytes: 256 << 20,
         ram: RamOptions::default(),
-        boot: BootConfig {
+        boot: Some(BootConfig {
             kernel,
             initrd: Some(initrd),
             cmdline: next()?,
             random_seed: [0; 32],
-        },
+        }),
         serial: Some(Box::new(Stdout)),
         pmem: Vec::new(),
         debug_exit: None,
@@ -161,6 +165,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             devices: devices.map(|plug| Box::new(Transitional(plug)) as _).into(),
             ..VirtioConfig::default()
         },
+        pc: PcConfig::default(),
     };
     let mut machine = Machine::new(&Kvm::open()?, config)?;
     machine.start(Arc::new(|| Ok(())), Box::new(|| ()))?;

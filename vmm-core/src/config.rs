@@ -1,9 +1,12 @@
 //! What a machine is made of. Everything that has a name on the host is already open.
 
 use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 
 use trivisor_buses::CharOutput;
+#[cfg(feature = "hvm")]
+use trivisor_devices_hvm::board::{BootDevice, Card, DrivePlug};
 #[cfg(feature = "pv")]
 use trivisor_devices_pv::board::{Plug, TransportKind};
 use trivisor_kvm::IrqchipKind;
@@ -19,6 +22,9 @@ pub enum Mode {
     /// The same, and virtio devices.
     #[cfg(feature = "pv")]
     Pv,
+    /// A PC, whose firmware boots an operating system from its disks.
+    #[cfg(feature = "hvm")]
+    Hvm,
 }
 
 impl Mode {
@@ -30,6 +36,8 @@ impl Mode {
             Self::Basic => "basic",
             #[cfg(feature = "pv")]
             Self::Pv => "pv",
+            #[cfg(feature = "hvm")]
+            Self::Hvm => "hvm",
         }
     }
 
@@ -41,6 +49,8 @@ impl Mode {
             Self::Basic => "console=ttyS0 reboot=k panic=-1",
             #[cfg(feature = "pv")]
             Self::Pv => "console=ttyS0 reboot=k panic=-1",
+            #[cfg(feature = "hvm")]
+            Self::Hvm => "console=ttyS0 reboot=p panic=-1",
         }
     }
 }
@@ -69,8 +79,10 @@ pub struct CoreConfig {
     pub ram: RamOptions,
     /// Which interrupt controllers live in the kernel; the board decides.
     pub irqchip: IrqchipKind,
-    /// The kernel.
-    pub boot: BootConfig,
+    /// Addresses below 1 MiB that a chip of the board switches between RAM and the bus; empty on most boards.
+    pub switched: Range<u64>,
+    /// The kernel; `None`: the first vCPU starts at its reset vector, where the board has firmware.
+    pub boot: Option<BootConfig>,
 }
 
 /// A machine of one of our modes.
@@ -83,8 +95,8 @@ pub struct MachineConfig {
     pub memory_bytes: u64,
     /// What RAM is made of.
     pub ram: RamOptions,
-    /// The kernel.
-    pub boot: BootConfig,
+    /// The kernel; `None`: the board's firmware finds one.
+    pub boot: Option<BootConfig>,
     /// Where the first serial port writes to; `None`: nowhere.
     pub serial: Option<Box<dyn CharOutput>>,
     /// Files that the guest sees as persistent memory.
@@ -93,9 +105,39 @@ pub struct MachineConfig {
     pub debug_exit: Option<u16>,
     /// A number that no other machine, and no other start of this one, has.
     pub generation_id: [u8; 16],
-    /// What the pv board has beside; no other board has room for it.
+    /// Virtio devices; the basic board has no room for them.
     #[cfg(feature = "pv")]
     pub virtio: VirtioConfig,
+    /// What the hvm board has beside.
+    #[cfg(feature = "hvm")]
+    pub pc: PcConfig,
+}
+
+/// What a PC has beside all other machines.
+#[cfg(feature = "hvm")]
+#[derive(Default)]
+pub struct PcConfig {
+    /// Its firmware, a read-only mapping; without it, there must be a kernel.
+    pub firmware: Option<Arc<FileMapping>>,
+    /// What it boots from, best first; empty: as the firmware likes.
+    pub boot_order: Vec<BootDevice>,
+    /// Further files for the firmware.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Where the firmware's debug console writes to; `None`: there is none.
+    pub debug_console: Option<Box<dyn CharOutput>>,
+    /// What is on the two IDE cables: by channel, the master first.
+    pub drives: [[Option<Box<dyn DrivePlug>>; 2]; 2],
+    /// PCI functions, before the virtio devices.
+    pub cards: Vec<Box<dyn Card>>,
+}
+
+#[cfg(feature = "hvm")]
+impl std::fmt::Debug for PcConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PcConfig")
+            .field("boot_order", &self.boot_order)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Virtio devices of a machine.

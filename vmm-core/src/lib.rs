@@ -11,7 +11,11 @@ mod machine;
 mod outcome;
 mod patience;
 mod vcpu_thread;
+#[cfg(all(feature = "pv", feature = "hvm"))]
+mod virtio_cards;
 
+#[cfg(feature = "hvm")]
+pub use config::PcConfig;
 #[cfg(feature = "pv")]
 pub use config::VirtioConfig;
 pub use config::{BootConfig, CoreConfig, MachineConfig, Mode};

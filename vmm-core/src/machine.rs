@@ -5,7 +5,12 @@ use std::sync::Arc;
 use std::thread::Builder;
 
 use thiserror::Error;
-use trivisor_buses::{Board, CharInput, FitError, Fitted, Host, MemoryBalloon, PowerButton, Slots};
+use trivisor_buses::{
+    Board, CharInput, FitError, Fitted, Host, InterruptPins, MemoryBalloon, PowerButton, Screen,
+    Slots,
+};
+#[cfg(feature = "hvm")]
+use trivisor_devices_hvm::board::HvmBoard;
 #[cfg(feature = "pv")]
 use trivisor_devices_pv::board::PvBoard;
 use trivisor_kvm::{
@@ -138,39 +143,42 @@ impl Machine {
     ///
     /// # Errors
     /// What cannot be had, or what is wrong with the kernel.
-    pub fn new(kvm: &Kvm, config: MachineConfig) -> Result<Self, MachineError> {
-        let basic = BasicBoard {
-            cpus: config.cpus,
-            ram: RamLayout::new(config.memory_bytes)?,
-            serial: config.serial,
-            pmem: config.pmem,
-            debug_exit: config.debug_exit,
-            generation_id: config.generation_id,
-        };
+    pub fn new(kvm: &Kvm, mut config: MachineConfig) -> Result<Self, MachineError> {
+        let ram = RamLayout::new(config.memory_bytes)?;
         let core = CoreConfig {
             cpus: config.cpus,
             memory_bytes: config.memory_bytes,
-            ram: config.ram,
+            ram: std::mem::take(&mut config.ram),
             irqchip: IrqchipKind::Split { pins: PINS },
-            boot: config.boot,
+            switched: 0..0,
+            boot: config.boot.take(),
         };
         match config.mode {
             #[cfg(feature = "basic")]
-            Mode::Basic => Self::with_board(kvm, core, basic),
+            Mode::Basic => Self::with_board(kvm, core, basic_board(config, ram)),
             #[cfg(feature = "pv")]
             Mode::Pv => {
                 let VirtioConfig {
                     devices,
                     transport,
                     packed,
-                } = config.virtio;
+                } = std::mem::take(&mut config.virtio);
                 let board = PvBoard {
-                    basic,
+                    basic: basic_board(config, ram),
                     devices,
                     transport,
                     packed,
                 };
                 Self::with_board(kvm, core, board)
+            }
+            #[cfg(feature = "hvm")]
+            Mode::Hvm => {
+                let core = CoreConfig {
+                    irqchip: IrqchipKind::Kernel,
+                    switched: trivisor_devices_hvm::map::SWITCHED,
+                    ..core
+                };
+                Self::with_board(kvm, core, hvm_board(config, ram))
             }
         }
     }
@@ -191,9 +199,7 @@ impl Machine {
         }
         let ram = GuestRam::new(RamLayout::new(config.memory_bytes)?, &config.ram)?;
         let mut vm = Vm::new(kvm, config.irqchip, cpus)?;
-        for slot in ram.slots() {
-            vm.add_slot(slot, Arc::new(ram.clone()))?;
-        }
+        vm.add_ram(&ram, &config.switched)?;
         let vcpus = (0..cpus)
             .map(|index| vm.create_vcpu(index))
             .collect::<Result<Vec<_>, _>>()?;
@@ -204,6 +210,9 @@ impl Machine {
             msi: vm.local_apics().clone(),
             pin_routes: vm.local_apics().clone(),
             doorbells: Some(vm.doorbells()),
+            pins: vm.pins().map(|pins| pins as Arc<dyn InterruptPins>),
+            shadow: vm.memory_slots().clone(),
+            pages: vm.memory_slots().clone(),
             events: control.clone(),
             dma: Arc::new(PhysicalMemory::new(ram.clone(), Vec::new())),
             ram: ram.clone(),
@@ -216,6 +225,10 @@ impl Machine {
         for mapped in &fitted.mapped {
             vm.add_slot(mapped.mapping.slot(mapped.address), mapped.mapping.clone())?;
         }
+        for alias in &fitted.aliases {
+            let slot = (alias.mapping).slot_part(alias.address, alias.offset, alias.size);
+            vm.add_rom(slot, alias.mapping.clone())?;
+        }
         let mapped = fitted
             .mapped
             .iter()
@@ -224,9 +237,8 @@ impl Machine {
         let memory = PhysicalMemory::new(ram, mapped);
 
         place_tables(&memory, &fitted)?;
-        let boot = boot::load(&memory, &fitted, &mut config.boot)?;
-        if let Some(first) = vcpus.first() {
-            first.start_at(&boot)?;
+        if let (Some(boot), Some(first)) = (&mut config.boot, vcpus.first()) {
+            first.start_at(&boot::load(&memory, &fitted, boot)?)?;
         }
         Ok(Self {
             control,
@@ -370,6 +382,12 @@ impl Machine {
         self.fitted.consoles.first().cloned()
     }
 
+    /// The first display.
+    #[must_use]
+    pub fn screen(&self) -> Option<&Arc<dyn Screen>> {
+        self.fitted.screens.first()
+    }
+
     /// What the board's chips wait for on the host: for the thread that serves them, once. `None`: nothing.
     ///
     /// # Errors
@@ -410,6 +428,38 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.control.end(Outcome::Stopped);
         let _outcome = self.wait();
+    }
+}
+
+#[cfg(feature = "basic")]
+fn basic_board(config: MachineConfig, ram: RamLayout) -> BasicBoard {
+    BasicBoard {
+        cpus: config.cpus,
+        ram,
+        serial: config.serial,
+        pmem: config.pmem,
+        debug_exit: config.debug_exit,
+        generation_id: config.generation_id,
+    }
+}
+
+#[cfg(feature = "hvm")]
+fn hvm_board(config: MachineConfig, ram: RamLayout) -> HvmBoard {
+    let pc = config.pc;
+    let mut cards = pc.cards;
+    #[cfg(feature = "pv")]
+    cards.extend(crate::virtio_cards::cards(config.virtio, ram.end()));
+    HvmBoard {
+        cpus: config.cpus,
+        ram,
+        firmware: pc.firmware,
+        boot: pc.boot_order,
+        files: pc.files,
+        serial: config.serial,
+        debug_console: pc.debug_console,
+        debug_exit: config.debug_exit,
+        drives: pc.drives,
+        cards,
     }
 }
 

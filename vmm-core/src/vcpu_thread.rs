@@ -35,6 +35,14 @@ impl Io for BusIo {
         self.ports.write(port.into(), data);
     }
 
+    fn port_read_string(&mut self, port: u16, width: usize, data: &mut [u8]) {
+        self.ports.read_string(port, width, data);
+    }
+
+    fn port_write_string(&mut self, port: u16, width: usize, data: &[u8]) {
+        self.ports.write_string(port, width, data);
+    }
+
     fn mmio_read(&mut self, address: u64, data: &mut [u8]) {
         self.mmio.read(address, data);
     }

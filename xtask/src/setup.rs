@@ -43,6 +43,7 @@ const NEEDS: &[Need] = &[
     need("unshare", "util-linux"),
     need("ip", "iproute2"),
     need("passt", "passt"),
+    need("/usr/share/seabios/bios-256k.bin", "seabios"),
     need("qemu-img", "qemu-utils"),
     need("qemu-storage-daemon", "qemu-system-common"),
     need(VIRTIOFSD, "qemu-system-common"),

@@ -10,7 +10,7 @@ use rustix::time::{
     timerfd_settime,
 };
 use trivisor_buses::{
-    Completion, Geometry, Segment, Storage, StorageBusy, StorageOp, StorageRequest,
+    BufferRequest, Completion, Geometry, Segment, Storage, StorageBusy, StorageOp, StorageRequest,
 };
 
 use crate::rate_limiter::RateLimiter;
@@ -25,7 +25,7 @@ pub struct Limited<S> {
     limiter: RateLimiter,
     /// Requests that are held back at most.
     depth: usize,
-    held: VecDeque<Held>,
+    pub(super) held: VecDeque<Held>,
     /// How many of those may begin.
     started: usize,
     ended: VecDeque<Completion>,
@@ -36,7 +36,13 @@ pub struct Limited<S> {
 
 /// A request that waits.
 #[derive(Debug)]
-struct Held {
+pub(super) enum Held {
+    Segments(HeldSegments),
+    Buffer(BufferRequest),
+}
+
+#[derive(Debug)]
+pub(super) struct HeldSegments {
     id: u64,
     op: StorageOp,
     offset: u64,
@@ -74,17 +80,16 @@ impl<S: Storage> Limited<S> {
         while self.started > 0
             && let Some(next) = self.held.front()
         {
-            let bytes = bytes(next.op, next.len);
+            let bytes = next.bytes();
             if let Err(wait) = self.limiter.take(self.since.elapsed(), bytes) {
                 set_timer(&self.timer, wait);
                 break;
             }
-            if self.inner.submit(&next.request()).is_err() {
+            if self.submit_first().is_err() {
                 // The next completion comes this way.
                 self.limiter.give_back(bytes);
                 break;
             }
-            self.forget_first();
             released = true;
         }
         if released {
@@ -92,17 +97,40 @@ impl<S: Storage> Limited<S> {
         }
     }
 
-    fn forget_first(&mut self) {
-        self.started = self.started.saturating_sub(1);
-        if let Some(held) = self.held.pop_front() {
-            let mut segments = held.segments;
-            segments.clear();
-            self.spare.push(segments);
+    /// Hands on the request that waits longest, if any.
+    fn submit_first(&mut self) -> Result<(), StorageBusy> {
+        match self.held.pop_front() {
+            None => return Ok(()),
+            Some(Held::Segments(mut held)) => {
+                if self.inner.submit(&held.request()).is_err() {
+                    self.held.push_front(Held::Segments(held));
+                    return Err(StorageBusy);
+                }
+                held.segments.clear();
+                self.spare.push(held.segments);
+            }
+            Some(Held::Buffer(request)) => {
+                if let Err(request) = self.inner.submit_buffer(request) {
+                    self.held.push_front(Held::Buffer(request));
+                    return Err(StorageBusy);
+                }
+            }
         }
+        self.started = self.started.saturating_sub(1);
+        Ok(())
     }
 }
 
 impl Held {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Segments(held) => bytes(held.op, held.len),
+            Self::Buffer(request) => bytes(request.op, request.buffer.len() as u64),
+        }
+    }
+}
+
+impl HeldSegments {
     fn request(&self) -> StorageRequest<'_> {
         StorageRequest {
             id: self.id,
@@ -157,13 +185,30 @@ impl<S: Storage> Storage for Limited<S> {
         }
         let mut segments = self.spare.pop().unwrap_or_default();
         segments.extend_from_slice(request.segments);
-        self.held.push_back(Held {
+        self.held.push_back(Held::Segments(HeldSegments {
             id: request.id,
             op: request.op,
             offset: request.offset,
             len: request.len,
             segments,
-        });
+        }));
+        Ok(())
+    }
+
+    fn submit_buffer(&mut self, request: BufferRequest) -> Result<(), BufferRequest> {
+        if self.held.is_empty() {
+            let bytes = bytes(request.op, request.buffer.len() as u64);
+            if self.limiter.take(self.since.elapsed(), bytes).is_ok() {
+                return self
+                    .inner
+                    .submit_buffer(request)
+                    .inspect_err(|_busy| self.limiter.give_back(bytes));
+            }
+        }
+        if self.held.len() >= self.depth {
+            return Err(request);
+        }
+        self.held.push_back(Held::Buffer(request));
         Ok(())
     }
 
@@ -185,10 +230,9 @@ impl<S: Storage> Storage for Limited<S> {
 
     fn drain(&mut self) {
         while let Some(next) = self.held.front() {
-            let bytes = bytes(next.op, next.len);
-            if self.inner.submit(&next.request()).is_ok() {
+            let bytes = next.bytes();
+            if self.submit_first().is_ok() {
                 self.limiter.pay(bytes);
-                self.forget_first();
             } else {
                 self.inner.drain();
                 while let Some(completion) = self.inner.complete() {

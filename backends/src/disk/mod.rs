@@ -42,7 +42,9 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use thiserror::Error;
-use trivisor_buses::{Completion, Geometry, Storage, StorageBusy, StorageOp, StorageRequest};
+use trivisor_buses::{
+    BufferRequest, Completion, Geometry, Storage, StorageBusy, StorageOp, StorageRequest,
+};
 use trivisor_memory::GuestRam;
 
 pub use format::{Format, UnknownFormat};
@@ -240,10 +242,7 @@ impl Disk {
         if nothing {
             return Ok(None);
         }
-        let mut buffers = self
-            .spare
-            .pop()
-            .unwrap_or_else(|| Box::new(Buffers::new(self.ram.clone())));
+        let mut buffers = self.spare_buffers();
         let set = match request.op {
             StorageOp::Read | StorageOp::Write => buffers.set_guest(request.segments, self.fit),
             _ => {
@@ -268,11 +267,12 @@ impl Disk {
         let mut any = false;
         while let Some((buffers, task)) = writes.withdraw() {
             any = true;
-            if let Err((buffers, task)) = ring.push(buffers, task) {
+            if let Err((mut buffers, task)) = ring.push(buffers, task) {
                 self.under_way -= 1;
+                let buffer = buffers.take_own();
                 self.spare.push(buffers);
                 let (id, result) = (task.id, Err(Errno::IO.into()));
-                self.ended.push_back(Completion { id, result });
+                self.ended.push_back(Completion { id, result, buffer });
             }
         }
         if any {
@@ -280,10 +280,38 @@ impl Disk {
         }
     }
 
+    fn spare_buffers(&mut self) -> Box<Buffers> {
+        let spare = self.spare.pop();
+        spare.unwrap_or_else(|| Box::new(Buffers::new(self.ram.clone())))
+    }
+
+    /// Hands a request to the mover; gives it back when the host takes nothing any more.
+    fn push(&mut self, buffers: Box<Buffers>, task: Task) -> Result<(), Box<Buffers>> {
+        if task.work == Work::Write
+            && let Some(writes) = self.writes.as_mut().filter(|writes| writes.takes())
+        {
+            writes.push((buffers, task));
+        } else {
+            match &mut self.mover {
+                Mover::Pool(pool) => pool.push(buffers, task),
+                Mover::Ring(ring) => {
+                    ring.push(buffers, task)
+                        .map_err(|(buffers, _task)| buffers)?;
+                }
+            }
+        }
+        self.under_way += 1;
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.under_way + self.ended.len() >= self.depth
+    }
+
     /// The next request that the mover has ended.
     fn fetch(&mut self) -> Option<Completion> {
         let written = self.writes.as_mut().and_then(Writes::next);
-        let ((buffers, task), result) = match (written, &mut self.mover) {
+        let ((mut buffers, task), result) = match (written, &mut self.mover) {
             (Some(written), _) => written,
             (None, Mover::Ring(ring)) => ring.next(&self.event)?,
             (None, Mover::Pool(pool)) => pool.next()?,
@@ -292,11 +320,10 @@ impl Disk {
         if task.work == Work::Read {
             buffers.mark_dirty();
         }
+        let buffer = buffers.take_own();
         self.spare.push(buffers);
-        Some(Completion {
-            id: task.id,
-            result,
-        })
+        let id = task.id;
+        Some(Completion { id, result, buffer })
     }
 }
 
@@ -306,39 +333,58 @@ impl Storage for Disk {
     }
 
     fn submit(&mut self, request: &StorageRequest<'_>) -> Result<(), StorageBusy> {
-        if self.under_way + self.ended.len() >= self.depth {
+        if self.is_full() {
             return Err(StorageBusy);
         }
+        let StorageRequest {
+            id,
+            op,
+            offset,
+            len,
+            ..
+        } = *request;
         let result = match self.admit(request) {
-            Ok(Some(buffers)) => {
-                let task = Task::new(request);
-                self.under_way += 1;
-                if task.work == Work::Write
-                    && let Some(writes) = self.writes.as_mut().filter(|writes| writes.takes())
-                {
-                    writes.push((buffers, task));
-                    return Ok(());
+            Ok(Some(buffers)) => match self.push(buffers, Task::new(id, op, offset, len)) {
+                Ok(()) => return Ok(()),
+                Err(buffers) => {
+                    self.spare.push(buffers);
+                    Err(Errno::IO.into())
                 }
-                match &mut self.mover {
-                    Mover::Pool(pool) => {
-                        pool.push(buffers, task);
-                        return Ok(());
-                    }
-                    Mover::Ring(ring) => match ring.push(buffers, task) {
-                        Ok(()) => return Ok(()),
-                        Err((buffers, _task)) => {
-                            self.under_way -= 1;
-                            self.spare.push(buffers);
-                            Err(Errno::IO.into())
-                        }
-                    },
-                }
-            }
+            },
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
-        let id = request.id;
-        self.ended.push_back(Completion { id, result });
+        self.ended.push_back(Completion::new(id, result));
+        Ok(())
+    }
+
+    fn submit_buffer(&mut self, request: BufferRequest) -> Result<(), BufferRequest> {
+        if self.is_full() {
+            return Err(request);
+        }
+        let checked = task::check_buffer(&self.geometry, &request);
+        let BufferRequest {
+            id,
+            op,
+            offset,
+            buffer,
+        } = request;
+        let len = buffer.len() as u64;
+        let (result, buffer) = if checked.is_err() || len == 0 {
+            (checked, buffer)
+        } else {
+            let mut buffers = self.spare_buffers();
+            buffers.set_own(buffer, self.fit);
+            match self.push(buffers, Task::new(id, op, offset, len)) {
+                Ok(()) => return Ok(()),
+                Err(mut buffers) => {
+                    let buffer = buffers.take_own();
+                    self.spare.push(buffers);
+                    (Err(Errno::IO.into()), buffer)
+                }
+            }
+        };
+        self.ended.push_back(Completion { id, result, buffer });
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 use std::io;
 
 use rustix::io::Errno;
-use trivisor_buses::{Geometry, Segment, StorageOp, StorageRequest};
+use trivisor_buses::{BufferRequest, Geometry, MAX_BUFFER, Segment, StorageOp, StorageRequest};
 
 use crate::sys::buffers::Buffers;
 use crate::sys::step::{Mode, Step};
@@ -39,18 +39,18 @@ pub(crate) enum Work {
 }
 
 impl Task {
-    pub(crate) const fn new(request: &StorageRequest<'_>) -> Self {
+    pub(crate) const fn new(id: u64, op: StorageOp, offset: u64, len: u64) -> Self {
         Self {
-            id: request.id,
-            work: match request.op {
+            id,
+            work: match op {
                 StorageOp::Read => Work::Read,
                 StorageOp::Write => Work::Write,
                 StorageOp::Flush => Work::Flush,
                 StorageOp::Discard => Work::Discard,
                 StorageOp::WriteZeroes { unmap } => Work::WriteZeroes { unmap },
             },
-            offset: request.offset,
-            len: request.len,
+            offset,
+            len,
             stalls: 0,
         }
     }
@@ -124,15 +124,33 @@ impl Task {
 /// length. `ReadOnlyFilesystem`: it would write.
 pub(crate) fn check(geometry: &Geometry, request: &StorageRequest<'_>) -> io::Result<()> {
     let moves = matches!(request.op, StorageOp::Read | StorageOp::Write);
-    let writes = !matches!(request.op, StorageOp::Read | StorageOp::Flush);
-    let fits = request.op == StorageOp::Flush
-        || request.offset.is_multiple_of(512)
-            && request.len.is_multiple_of(512)
-            && request
-                .offset
-                .checked_add(request.len)
-                .is_some_and(|end| end <= geometry.capacity)
-            && (!moves || Segment::total(request.segments) == request.len);
+    if moves && Segment::total(request.segments) != request.len {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    check_range(geometry, request.op, request.offset, request.len)
+}
+
+/// Whether the disk has what a request with a buffer asks for.
+///
+/// # Errors
+/// As [`check`]; `InvalidInput` as well when it moves no data, or too much.
+pub(crate) fn check_buffer(geometry: &Geometry, request: &BufferRequest) -> io::Result<()> {
+    let moves = matches!(request.op, StorageOp::Read | StorageOp::Write);
+    if !moves || request.buffer.len() > MAX_BUFFER {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let len = request.buffer.len() as u64;
+    check_range(geometry, request.op, request.offset, len)
+}
+
+fn check_range(geometry: &Geometry, op: StorageOp, offset: u64, len: u64) -> io::Result<()> {
+    let writes = !matches!(op, StorageOp::Read | StorageOp::Flush);
+    let fits = op == StorageOp::Flush
+        || offset.is_multiple_of(512)
+            && len.is_multiple_of(512)
+            && offset
+                .checked_add(len)
+                .is_some_and(|end| end <= geometry.capacity);
     if !fits {
         Err(io::ErrorKind::InvalidInput.into())
     } else if writes && geometry.read_only {

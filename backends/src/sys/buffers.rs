@@ -68,6 +68,8 @@ pub(crate) enum Fit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Guest,
+    /// A buffer of the device.
+    Own,
     /// Only to be read.
     Zeros,
 }
@@ -75,12 +77,15 @@ enum Kind {
 /// The memory of one transfer and how much of it is done. It is used again for the next one, so that nothing
 /// is allocated after some time.
 ///
-/// Every run points into RAM that `ram` keeps mapped, or into [`ZEROS`]; so a kernel may use them as long as
-/// this value lives, wherever it is moved.
+/// Every run points into RAM that `ram` keeps mapped, into `own`, or into [`ZEROS`]; so a kernel may use them as long
+/// as this value lives, wherever it is moved.
 pub(crate) struct Buffers {
     ram: GuestRam,
     segments: Vec<Segment>,
     kind: Kind,
+    /// The device's buffer, of [`Kind::Own`]. Not touched between [`set_own`](Self::set_own) and
+    /// [`take_own`](Self::take_own), but through the runs.
+    own: Vec<u8>,
     /// The runs; those before `first` are done.
     runs: Vec<libc::iovec>,
     first: usize,
@@ -107,6 +112,7 @@ impl Buffers {
             ram,
             segments: Vec::new(),
             kind: Kind::Guest,
+            own: Vec::new(),
             runs: Vec::new(),
             first: 0,
             left: 0,
@@ -143,12 +149,36 @@ impl Buffers {
         }
         self.segments.extend_from_slice(segments);
         self.left = Segment::total(segments);
+        self.fit_runs(fit);
+        Ok(())
+    }
+
+    /// A buffer of the device, to be used as `fit` says.
+    pub(crate) fn set_own(&mut self, buffer: Vec<u8>, fit: Fit) {
+        self.clear(Kind::Own);
+        self.own = buffer;
+        self.runs.push(libc::iovec {
+            iov_base: self.own.as_mut_ptr().cast(),
+            iov_len: self.own.len(),
+        });
+        self.left = self.own.len() as u64;
+        self.fit_runs(fit);
+    }
+
+    /// The device's buffer; there is none any more.
+    pub(crate) fn take_own(&mut self) -> Vec<u8> {
+        if self.kind == Kind::Own {
+            self.clear(Kind::Guest);
+        }
+        std::mem::take(&mut self.own)
+    }
+
+    fn fit_runs(&mut self, fit: Fit) {
         self.bounces = match fit {
             Fit::Any => false,
             Fit::Aligned(wanted) => !self.runs.iter().all(|run| wanted.fits(run)),
             Fit::Copied => true,
         };
-        Ok(())
     }
 
     /// `bytes` zeros, to be written; fewer where they take more than one call.
@@ -210,8 +240,8 @@ impl Buffers {
     fn fill_bounce(&mut self) {
         let (runs, mut rest) = self.bounce(self.bounce_len());
         for run in runs {
-            // SAFETY: the run lies in RAM that stays mapped while `self` is borrowed; no reference of this
-            // process points into it.
+            // SAFETY: the run lies in RAM that stays mapped, or in `own`, while `self` is borrowed; no reference of
+            // this process points into it.
             let guest: VolatileSlice<'_, ()> =
                 unsafe { VolatileSlice::new(run.iov_base.cast(), run.iov_len) };
             let copied = guest.copy_to(rest);

@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use trivisor_memory::{GuestRam, RamLayout, RamOptions};
+use trivisor_memory::{FileMapping, GuestRam, RamLayout, RamOptions};
 
 use crate::dma::{Dma, DmaError};
 use crate::events::{EventSink, MachineEvent};
-use crate::line::{Line, LineEnd, Wire};
+use crate::line::{InterruptPins, Line, LineEnd, Wire};
 use crate::msi::{Msi, MsiSink, PinRoutes};
+use crate::pages::PageMapper;
+use crate::shadow::{ShadowMap, ShadowRun};
 use crate::slots::Host;
 use crate::time::{Clock, GuestTime, WallClock};
 
@@ -82,6 +84,12 @@ pub struct TestHost {
     pub messages: Recorder<Msi>,
     /// Routes set.
     pub routes: Recorder<(u32, Option<Msi>)>,
+    /// Levels of the pins of [`InterruptPins`], with their numbers.
+    pub pins: Arc<Recorder<(u8, bool)>>,
+    /// What addresses were switched to.
+    pub shadows: Recorder<Vec<ShadowRun>>,
+    /// Where memory of cards was shown.
+    pub shown: Recorder<Option<u64>>,
     /// Events noted.
     pub events: Recorder<MachineEvent>,
     /// Guest RAM: 1 MiB.
@@ -98,6 +106,9 @@ impl TestHost {
             levels: Recorder::default(),
             messages: Recorder::default(),
             routes: Recorder::default(),
+            pins: Arc::default(),
+            shadows: Recorder::default(),
+            shown: Recorder::default(),
             events: Recorder::default(),
             memory: TestMemory::new(1 << 20),
             now_ns: Mutex::new(0),
@@ -112,6 +123,9 @@ impl TestHost {
             msi: Arc::<Self>::clone(self),
             pin_routes: Arc::<Self>::clone(self),
             doorbells: None,
+            pins: Some(Arc::<Self>::clone(self)),
+            shadow: Arc::<Self>::clone(self),
+            pages: Arc::<Self>::clone(self),
             events: Arc::<Self>::clone(self),
             dma: Arc::<Self>::clone(self),
             ram: self.memory.ram().clone(),
@@ -162,6 +176,41 @@ impl MsiSink for TestHost {
 impl PinRoutes for TestHost {
     fn set_route(&self, pin: u32, msi: Option<Msi>) {
         self.routes.note((pin, msi));
+    }
+}
+
+/// A pin whose edges are recorded.
+struct TestPin {
+    number: u8,
+    levels: Arc<Recorder<(u8, bool)>>,
+}
+
+impl LineEnd for TestPin {
+    fn set_level(&self, level: bool) {
+        self.levels.note((self.number, level));
+    }
+
+    fn restore_level(&self, _level: bool) {}
+}
+
+impl InterruptPins for TestHost {
+    fn pin(&self, number: u8) -> Arc<dyn LineEnd> {
+        Arc::new(TestPin {
+            number,
+            levels: Arc::clone(&self.pins),
+        })
+    }
+}
+
+impl ShadowMap for TestHost {
+    fn set_shadow(&self, runs: &[ShadowRun]) {
+        self.shadows.note(runs.to_vec());
+    }
+}
+
+impl PageMapper for TestHost {
+    fn show(&self, _pages: &Arc<FileMapping>, address: Option<u64>) {
+        self.shown.note(address);
     }
 }
 

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trivisor_memory::GuestRam;
 
 use crate::segment::Segment;
-use crate::storage::{Completion, Geometry, Storage, StorageBusy, StorageOp, StorageRequest};
+use crate::storage::{
+    BufferRequest, Completion, Geometry, Storage, StorageBusy, StorageOp, StorageRequest,
+};
 
 /// A disk in memory. Its clones are the same disk: one for the device, one for the test.
 #[derive(Debug, Clone)]
@@ -38,7 +40,13 @@ struct Held {
     op: StorageOp,
     offset: u64,
     len: u64,
-    segments: Vec<Segment>,
+    data: Data,
+}
+
+#[derive(Debug)]
+enum Data {
+    Segments(Vec<Segment>),
+    Buffer(Vec<u8>),
 }
 
 impl MemoryStorage {
@@ -79,6 +87,18 @@ impl MemoryStorage {
         self.inner().hold = hold;
     }
 
+    /// Puts `data` on the disk, and beyond the power's cut, from byte `offset` on.
+    ///
+    /// # Panics
+    /// When the disk is smaller.
+    pub fn put(&self, offset: usize, data: &[u8]) {
+        let inner = &mut *self.inner();
+        for bytes in [&mut inner.bytes, &mut inner.stable] {
+            let part = bytes.get_mut(offset..offset + data.len());
+            part.expect("the disk has the range").copy_from_slice(data);
+        }
+    }
+
     /// Takes no more than `most` requests at a time.
     pub fn limit(&self, most: usize) {
         self.inner().most = most;
@@ -104,7 +124,7 @@ impl MemoryStorage {
     pub fn end(&self, index: usize) -> bool {
         let mut inner = self.inner();
         let held = inner.begun.remove(index);
-        held.map(|held| inner.perform(&held)).is_some()
+        held.map(|held| inner.perform(held)).is_some()
     }
 
     /// What it was given since the last call: operation, offset and length.
@@ -143,31 +163,44 @@ fn uniform(bytes: &[u8], number: usize) -> Option<u8> {
 }
 
 impl Inner {
-    fn perform(&mut self, held: &Held) {
+    fn perform(&mut self, mut held: Held) {
         let result = match self.failure {
             Some(kind) => Err(kind.into()),
-            None => self.transfer(held),
+            None => self.transfer(&mut held),
         };
-        self.ended.push_back(Completion {
-            id: held.id,
-            result,
-        });
+        let buffer = match held.data {
+            Data::Segments(_) => Vec::new(),
+            Data::Buffer(buffer) => buffer,
+        };
+        let id = held.id;
+        self.ended.push_back(Completion { id, result, buffer });
     }
 
-    fn transfer(&mut self, held: &Held) -> io::Result<()> {
+    fn take(&mut self, held: Held) {
+        self.seen.push((held.op, held.offset, held.len));
+        self.submitted.push_back(held);
+    }
+
+    fn is_full(&self) -> bool {
+        self.submitted.len() + self.begun.len() >= self.most
+    }
+
+    fn transfer(&mut self, held: &mut Held) -> io::Result<()> {
         let size = |number: u64| usize::try_from(number).map_err(io::Error::other);
         let range = size(held.offset)?..size(held.offset + held.len)?;
         let bytes = self
             .bytes
             .get_mut(range)
             .ok_or(io::ErrorKind::UnexpectedEof)?;
-        match held.op {
-            StorageOp::Flush => self.stable.clone_from(&self.bytes),
-            StorageOp::Discard => bytes.fill(0xdd),
-            StorageOp::WriteZeroes { .. } => bytes.fill(0),
-            StorageOp::Read | StorageOp::Write => {
+        match (held.op, &mut held.data) {
+            (StorageOp::Flush, _) => self.stable.clone_from(&self.bytes),
+            (StorageOp::Discard, _) => bytes.fill(0xdd),
+            (StorageOp::WriteZeroes { .. }, _) => bytes.fill(0),
+            (StorageOp::Read, Data::Buffer(buffer)) => buffer.copy_from_slice(bytes),
+            (StorageOp::Write, Data::Buffer(buffer)) => bytes.copy_from_slice(buffer),
+            (StorageOp::Read | StorageOp::Write, Data::Segments(segments)) => {
                 let mut rest = bytes;
-                for segment in &held.segments {
+                for segment in segments {
                     let part = rest.split_off_mut(..size(segment.len.into())?);
                     let part = part.ok_or(io::ErrorKind::InvalidInput)?;
                     let moved = if held.op == StorageOp::Read {
@@ -195,7 +228,7 @@ impl Storage for MemoryStorage {
 
     fn submit(&mut self, request: &StorageRequest<'_>) -> Result<(), StorageBusy> {
         let mut inner = self.inner();
-        if inner.submitted.len() + inner.begun.len() >= inner.most {
+        if inner.is_full() {
             return Err(StorageBusy);
         }
         let StorageRequest {
@@ -205,13 +238,33 @@ impl Storage for MemoryStorage {
             len,
             segments,
         } = *request;
-        inner.seen.push((op, offset, len));
-        inner.submitted.push_back(Held {
+        inner.take(Held {
             id,
             op,
             offset,
             len,
-            segments: segments.to_vec(),
+            data: Data::Segments(segments.to_vec()),
+        });
+        Ok(())
+    }
+
+    fn submit_buffer(&mut self, request: BufferRequest) -> Result<(), BufferRequest> {
+        let mut inner = self.inner();
+        if inner.is_full() {
+            return Err(request);
+        }
+        let BufferRequest {
+            id,
+            op,
+            offset,
+            buffer,
+        } = request;
+        inner.take(Held {
+            id,
+            op,
+            offset,
+            len: buffer.len() as u64,
+            data: Data::Buffer(buffer),
         });
         Ok(())
     }
@@ -223,7 +276,7 @@ impl Storage for MemoryStorage {
             if inner.hold {
                 inner.begun.push_back(held);
             } else {
-                inner.perform(&held);
+                inner.perform(held);
             }
         }
     }
@@ -236,7 +289,7 @@ impl Storage for MemoryStorage {
         let mut inner = self.inner();
         while let Some(held) = inner.begun.pop_front() {
             if !inner.loses {
-                inner.perform(&held);
+                inner.perform(held);
             }
         }
     }

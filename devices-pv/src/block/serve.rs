@@ -153,7 +153,7 @@ impl Block {
     /// Answers what the storage has ended; whether there was anything.
     pub(super) fn give_back(&mut self, io: &mut Io<'_>) -> bool {
         let mut any = false;
-        while let Some(Completion { id, result }) = self.storage.complete() {
+        while let Some(Completion { id, result, .. }) = self.storage.complete() {
             let Some(pending) = self.flight.get_mut(id) else {
                 continue;
             };

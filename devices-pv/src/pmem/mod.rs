@@ -176,7 +176,7 @@ impl Pmem {
     /// Whether the flush under way has ended.
     fn fetch(&mut self, io: &mut Io<'_>) -> bool {
         let mut ended = false;
-        while let Some(Completion { id, result }) = self.storage.complete() {
+        while let Some(Completion { id, result, .. }) = self.storage.complete() {
             if id == self.latest && !self.flushing.is_empty() {
                 self.end(result, io);
                 ended = true;

@@ -1,11 +1,15 @@
 //! A device that steps are made on, and what it has to keep.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use trivisor_buses::screen::{MAX_HEIGHT, MAX_WIDTH};
 use trivisor_buses::testing::TestHost;
-use trivisor_buses::{Clock, Fitted, MachineEvent, Msi, SavedState, Slots, WallClock};
+use trivisor_buses::{
+    Clock, Fitted, FrameSink, MachineEvent, Msi, SavedState, Screen, Slots, TextGrid, WallClock,
+};
 
 use super::{BusFuzzer, Outside, Space, Step, World};
 use crate::features::note;
@@ -18,12 +22,42 @@ pub(super) struct Answer {
     pub(super) messages: Vec<Msi>,
     pub(super) events: Vec<MachineEvent>,
     pub(super) taken: Vec<usize>,
+    /// What was on the screens, where somebody looked.
+    pub(super) seen: Vec<Looked>,
+}
+
+/// How often a machine's screens are looked at: a picture takes time.
+const MAX_LOOKS: u32 = 8;
+
+/// What a screen showed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Looked {
+    size: (u32, u32),
+    /// Of all rows.
+    hash: u64,
+    text: Option<TextGrid>,
+}
+
+impl FrameSink for Looked {
+    fn set_size(&mut self, width: u32, height: u32) {
+        assert!((1..=MAX_WIDTH).contains(&width) && (1..=MAX_HEIGHT).contains(&height));
+        self.size = (width, height);
+    }
+
+    fn row(&mut self, y: u32, rgb: &[u8]) {
+        let (width, height) = self.size;
+        assert!(y < height && Ok(rgb.len()) == usize::try_from(width * 3));
+        let mut hasher = DefaultHasher::new();
+        (self.hash, y, rgb).hash(&mut hasher);
+        self.hash = hasher.finish();
+    }
 }
 
 /// A device, fitted into a world of its own.
 pub(super) struct Machine {
     world: World,
     fitted: Fitted,
+    looks: u32,
 }
 
 impl Machine {
@@ -40,7 +74,11 @@ impl Machine {
         for (_, component) in &fitted.components {
             component.start();
         }
-        Self { world, fitted }
+        Self {
+            world,
+            fitted,
+            looks: 0,
+        }
     }
 
     /// A second one, in a world of the same time, restored from this one.
@@ -64,7 +102,7 @@ impl Machine {
             self.save(),
             "a restored device saves other bytes"
         );
-        let edges = twin.answer(Vec::new(), Vec::new());
+        let edges = twin.answer(Vec::new(), Vec::new(), Vec::new());
         assert_eq!(
             (edges.levels, edges.messages, edges.events),
             (vec![], vec![], vec![]),
@@ -81,6 +119,7 @@ impl Machine {
     pub(super) fn go(&mut self, fuzzer: &BusFuzzer, step: &Step) -> Answer {
         let mut data = Vec::new();
         let mut taken = Vec::new();
+        let mut seen = Vec::new();
         let components = || {
             self.fitted
                 .components
@@ -138,16 +177,20 @@ impl Machine {
             Step::Reset => components().for_each(|component| component.reset()),
             Step::Pause => {
                 components().for_each(|component| component.pause());
+                if self.looks < MAX_LOOKS {
+                    self.looks += 1;
+                    seen.extend(self.fitted.screens.iter().map(|screen| look(&**screen)));
+                }
                 components().for_each(|component| component.start());
             }
             Step::Damage(component, at, with) => self.damage(*component, *at, *with),
             // Made by the caller, of two machines.
             Step::Twin => {}
         }
-        self.answer(data, taken)
+        self.answer(data, taken, seen)
     }
 
-    fn answer(&self, data: Vec<u8>, taken: Vec<usize>) -> Answer {
+    fn answer(&self, data: Vec<u8>, taken: Vec<usize>, seen: Vec<Looked>) -> Answer {
         let host = &self.world.host;
         host.routes.take();
         Answer {
@@ -156,6 +199,7 @@ impl Machine {
             messages: host.messages.take(),
             events: host.events.take(),
             taken,
+            seen,
         }
     }
 
@@ -200,4 +244,12 @@ impl Machine {
             note((index, saved.data.len()));
         }
     }
+}
+
+fn look(screen: &dyn Screen) -> Looked {
+    let mut looked = Looked::default();
+    screen.render(&mut looked);
+    looked.text = screen.text();
+    note((looked.size, looked.text.is_some()));
+    looked
 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::{Kvm, VcpuExit};
+use trivisor_buses::{BufferRequest, Storage, StorageBusy, StorageOp, StorageRequest};
 use trivisor_buses::{Completion, Geometry, Line, MmioBus, Shell};
-use trivisor_buses::{Storage, StorageBusy, StorageOp, StorageRequest};
 use trivisor_devices_pv::block::{Block, BlockOptions};
 use trivisor_memory::{GuestRam, RamLayout, RamOptions};
 use trivisor_virtio_device::mmio::{self, MmioTransport};
@@ -45,8 +45,12 @@ impl Storage for Sector {
         }
         let (id, error) = (request.id, || io::ErrorKind::InvalidInput.into());
         let result = done.then_some(()).ok_or_else(error);
-        self.ended.push_back(Completion { id, result });
+        self.ended.push_back(Completion::new(id, result));
         Ok(())
+    }
+
+    fn submit_buffer(&mut self, request: BufferRequest) -> Result<(), BufferRequest> {
+        Err(request) // no virtio device asks for it
     }
 
     fn start(&mut self) {}

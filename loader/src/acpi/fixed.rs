@@ -20,7 +20,7 @@ pub mod boot_arch {
 }
 
 /// Hypervisor Vendor Identity: how a kernel knows that it is a guest.
-const VENDOR: u64 = u64::from_le_bytes(*b"Trivisor");
+pub(super) const VENDOR: u64 = u64::from_le_bytes(*b"Trivisor");
 
 /// The fixed ACPI description table.
 pub(super) fn fadt(platform: &Platform<'_>, dsdt: u64) -> Vec<u8> {
@@ -47,7 +47,7 @@ pub(super) fn fadt(platform: &Platform<'_>, dsdt: u64) -> Vec<u8> {
 }
 
 /// A register of one byte in port space (5.2.3.2).
-fn port(address: u16) -> GAS {
+pub(super) fn port(address: u16) -> GAS {
     GAS::new(
         AddressSpace::SystemIo,
         8,

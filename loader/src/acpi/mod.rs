@@ -1,4 +1,4 @@
-//! ACPI tables of a hardware-reduced machine, built from a description of it.
+//! ACPI tables of a hardware-reduced machine, built from a description of it; those of a PC stand in [`pc`].
 //!
 //! Source: UEFI Forum, Advanced Configuration and Power Interface Specification, release 6.5, chapter 5.
 //!
@@ -20,6 +20,7 @@
 mod fixed;
 mod interrupts;
 mod nvdimm;
+pub mod pc;
 
 #[cfg(test)]
 mod tests;

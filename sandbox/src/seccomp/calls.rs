@@ -114,7 +114,7 @@ pub(super) fn allowed(role: Role, devices: Devices) -> Result<Rules, BackendErro
         Role::Io => always(IO),
         Role::Worker => always(WORKER),
     }
-    let virtio = devices == Devices::Virtio;
+    let virtio = devices != Devices::Basic;
     if virtio {
         always(VIRTIO);
         if role == Role::Io {
@@ -145,26 +145,28 @@ const PROT_EXEC: u64 = libc::PROT_EXEC.cast_unsigned() as u64;
 const F_GETFD: u64 = libc::F_GETFD.cast_unsigned() as u64;
 
 fn ioctl_rules(role: Role, devices: Devices) -> Result<Vec<SeccompRule>, BackendError> {
-    let virtio = if devices == Devices::Virtio {
-        ioctls::VIRTIO
-    } else {
-        &[]
+    let (virtio, pc): (&[_], &[_]) = match devices {
+        Devices::Basic => (&[], &[]),
+        Devices::Virtio => (ioctls::VIRTIO, &[]),
+        Devices::Pc => (ioctls::VIRTIO, ioctls::PC),
     };
-    let bells = if devices == Devices::Virtio && role != Role::Worker {
+    let bells = if devices != Devices::Basic && role != Role::Worker {
         ioctls::BELLS
     } else {
         &[]
     };
-    let vcpu = if role == Role::Vcpu {
-        ioctls::VCPU
-    } else {
-        &[]
+    let (vcpu, chipset): (&[_], &[_]) = match (role, devices) {
+        (Role::Vcpu, Devices::Pc) => (ioctls::VCPU, ioctls::CHIPSET),
+        (Role::Vcpu, _) => (ioctls::VCPU, &[]),
+        _ => (&[], &[]),
     };
     // The kernel looks at the low half of the request.
     vcpu.iter()
         .chain(ioctls::DEVICE)
         .chain(bells)
         .chain(virtio)
+        .chain(pc)
+        .chain(chipset)
         .map(|(request, _name)| when(1, Dword, Eq, u64::from(*request)))
         .collect()
 }

@@ -35,6 +35,8 @@ pub enum Devices {
     Basic,
     /// Virtio devices, too: they move data on the thread that their driver or back-end woke.
     Virtio,
+    /// These, and those of a PC: interrupt lines of the host's controllers, memory that a chipset switches.
+    Pc,
 }
 
 /// A filter that cannot be made.

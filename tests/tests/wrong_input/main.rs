@@ -51,7 +51,7 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
 #[test]
 fn usage() {
     refused(&["run", "--no-such-flag"], 2, "--no-such-flag");
-    refused(&["run", "--mode", "hvm"], 2, "hvm is not in this version");
+    refused(&["run", "--mode", "xen"], 2, "no mode");
     refused(&["run", "--mode", "pv"], 2, "no kernel");
     refused(&["run", "--mode", "turbo"], 2, "turbo");
     refused(&["run", "installer.iso"], 2, "hvm");

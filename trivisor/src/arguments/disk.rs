@@ -16,6 +16,8 @@ pub(crate) enum DiskBus {
     Virtio,
     /// Persistent memory: the image's pages in the guest's address space.
     Pmem,
+    /// A disk of a PC, on one of its two IDE cables.
+    Ide,
 }
 
 /// What an image holds.
@@ -81,23 +83,15 @@ pub(crate) struct DiskArgument {
 /// Descriptors of a queue at most (virtio 1.3, 2.7).
 const MAX_QUEUE_SIZE: u16 = 32768;
 
-const OPTIONS: &str = "ro, format=raw|qcow2|vmdk, bus=virtio|pmem, cache=writeback|none|unsafe, queues=N, \
+const OPTIONS: &str = "ro, format=raw|qcow2|vmdk, bus=virtio|pmem|ide, cache=writeback|none|unsafe, queues=N, \
                        queue-size=N, serial=TEXT, bps=N or iops=N";
 
-impl FromStr for DiskArgument {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut parts = text.split(',');
-        let name = parts.next().unwrap_or_default();
-        let (file, vhost_user) = match name.strip_prefix("vhost-user=") {
-            Some("") => return Err("the socket's name is missing".into()),
-            Some(socket) => (PathBuf::new(), Some(socket.into())),
-            None => (name.into(), None),
-        };
-        let mut disk = Self {
-            file,
-            vhost_user,
+impl DiskArgument {
+    /// An image without options.
+    pub(crate) fn of(file: &Path) -> Self {
+        Self {
+            file: file.into(),
+            vhost_user: None,
             ro: false,
             format: None,
             bus: None,
@@ -107,6 +101,24 @@ impl FromStr for DiskArgument {
             serial: None,
             bps: None,
             iops: None,
+        }
+    }
+}
+
+impl FromStr for DiskArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(',');
+        let name = parts.next().unwrap_or_default();
+        let (file, vhost_user) = match name.strip_prefix("vhost-user=") {
+            Some("") => return Err("the socket's name is missing".into()),
+            Some(socket) => (Path::new(""), Some(socket.into())),
+            None => (Path::new(name), None),
+        };
+        let mut disk = Self {
+            vhost_user,
+            ..Self::of(file)
         };
         if disk.vhost_user.is_none() && is_empty(&disk.file) {
             return Err("the image's name is missing".into());
@@ -119,9 +131,7 @@ impl FromStr for DiskArgument {
                 ("format", "vmdk") => disk.format = Some(DiskFormat::Vmdk),
                 ("bus", "pmem") => disk.bus = Some(DiskBus::Pmem),
                 ("bus", "virtio") => disk.bus = Some(DiskBus::Virtio),
-                ("bus", "ide") => {
-                    return Err("bus=ide needs mode hvm, which is not in this version".into());
-                }
+                ("bus", "ide") => disk.bus = Some(DiskBus::Ide),
                 ("cache", "writeback") => disk.cache = DiskCache::Writeback,
                 ("cache", "none") => disk.cache = DiskCache::None,
                 ("cache", "unsafe") => disk.cache = DiskCache::Unsafe,
@@ -225,8 +235,7 @@ mod tests {
             ("a,serial=123456789012345678901", "1 to 20 letters"),
             ("a,serial=\u{fc}", "1 to 20 letters"),
             ("a,format=vdi", "format=raw|qcow2|vmdk"),
-            ("a,bus=scsi", "bus=virtio|pmem"),
-            ("a,bus=ide", "needs mode hvm"),
+            ("a,bus=scsi", "bus=virtio|pmem|ide"),
             ("a,cache=writethrough", "cache=writeback|none|unsafe"),
             ("a,bps=fast", "is no size"),
             ("a,readonly", "ro, format="),

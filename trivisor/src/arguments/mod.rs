@@ -5,6 +5,7 @@
     reason = "what `--help` prints has brackets that are no links"
 )]
 
+mod boot;
 mod disk;
 mod memory;
 mod net;
@@ -12,12 +13,15 @@ mod run;
 mod share;
 mod vsock;
 
+pub(crate) use boot::{BootArgument, FirmwareArgument};
 pub(crate) use disk::{DiskArgument, DiskBus, DiskCache, DiskFormat};
 pub(crate) use memory::{BackingArgument, MemoryArgument, parse_size, show_size};
 pub(crate) use net::{NetArgument, NetLink};
 pub(crate) use run::RunArguments;
 pub(crate) use share::ShareArgument;
 pub(crate) use vsock::VsockArgument;
+
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -89,6 +93,17 @@ pub(crate) enum Verb {
     Resume {
         /// The VM
         name: String,
+    },
+    /// Make a picture of a VM's screen, or print the characters on it
+    Screenshot {
+        /// The VM
+        name: String,
+        /// Where the picture goes
+        #[arg(value_name = "FILE.png", required_unless_present = "text")]
+        file: Option<PathBuf>,
+        /// Print what a text screen shows
+        #[arg(long, conflicts_with = "file")]
+        text: bool,
     },
     /// Show what a VM is doing
     Info {

@@ -4,9 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::arguments::{DiskArgument, MemoryArgument, NetArgument, ShareArgument, VsockArgument};
+use crate::arguments::{
+    BootArgument, DiskArgument, FirmwareArgument, MemoryArgument, NetArgument, ShareArgument,
+    VsockArgument,
+};
 use crate::settings::{
-    ModeSetting, NetSetting, SandboxSetting, SerialSetting, Settings, TransportSetting,
+    DisplaySetting, ModeSetting, NetSetting, SandboxSetting, SerialSetting, Settings,
+    TransportSetting,
 };
 
 #[derive(Debug, Args, Default)]
@@ -14,7 +18,7 @@ pub(crate) struct RunArguments {
     /// A file of settings (vm.toml)
     #[arg(value_name = "VM.TOML")]
     pub(crate) image: Option<PathBuf>,
-    /// Which board: auto, basic, pv [default: auto]
+    /// Which board: auto, basic, pv, hvm [default: auto]
     #[arg(long, value_name = "MODE")]
     mode: Option<ModeSetting>,
     /// The VM's name, for the other verbs [default: vm- and the process's number]
@@ -43,10 +47,22 @@ pub(crate) struct RunArguments {
         conflicts_with = "cmdline"
     )]
     cmdline_only: Option<String>,
-    /// A disk image: FILE[,ro][,format=raw|qcow2|vmdk][,bus=virtio|pmem][,cache=writeback|none|unsafe][,queues=N]
+    /// What a PC runs first: seabios, or a file with a BIOS [default in mode hvm: seabios]
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    firmware: Option<FirmwareArgument>,
+    /// What a PC boots from: up to three of a (floppy), c (disk), d (CD), n (network), first one first
+    #[arg(long, value_name = "DRIVES")]
+    boot: Option<BootArgument>,
+    /// A disk image: FILE[,ro][,format=raw|qcow2|vmdk][,bus=virtio|pmem|ide][,cache=writeback|none|unsafe][,queues=N]
     /// [,queue-size=N][,serial=TEXT][,bps=N][,iops=N], or vhost-user=SOCKET[,queues=N][,queue-size=N]; may be given again
     #[arg(long, value_name = "FILE")]
     disk: Vec<DiskArgument>,
+    /// A PC's firmware has its screen and its keys on the first serial port, too
+    #[arg(long)]
+    serial_screen: bool,
+    /// A CD for a PC's drive: an ISO image
+    #[arg(long, value_name = "FILE")]
+    cdrom: Option<PathBuf>,
     /// A network card: user|tap=NAME|socket=PATH|vhost-user=SOCKET|none[,mac=..][,queues=N][,forward=tcp:8080:80]; may be
     /// given again
     #[arg(long, value_name = "LINK")]
@@ -97,6 +113,15 @@ pub(crate) struct RunArguments {
     /// A port where a test guest ends the VM with a status of its own, such as 0xf4
     #[arg(long, value_name = "PORT", value_parser = parse_port)]
     debug_exit: Option<u16>,
+    /// What a PC's firmware says of itself (port 0x402) goes to this file
+    #[arg(long, value_name = "FILE")]
+    debug_console: Option<PathBuf>,
+    /// Who sees the screen: none, which leaves it to `trivisor screenshot` [default: none]
+    #[arg(long, value_name = "WHERE")]
+    display: Option<DisplaySetting>,
+    /// The screen's last picture goes to this file
+    #[arg(long, value_name = "FILE.png")]
+    screenshot_on_exit: Option<PathBuf>,
     /// Print the resulting settings and start nothing
     #[arg(long)]
     pub(crate) print_config: bool,
@@ -142,6 +167,12 @@ impl RunArguments {
         set_option(&mut vm.metrics, self.metrics);
         set_option(&mut vm.timeout, self.timeout);
         set_option(&mut vm.debug_exit, self.debug_exit);
+        set_option(&mut vm.debug_console, self.debug_console);
+        set(&mut settings.display.display, self.display);
+        set_option(
+            &mut settings.display.screenshot_on_exit,
+            self.screenshot_on_exit,
+        );
         set(&mut vm.transport, self.transport);
         set_option(&mut vm.vsock, self.vsock);
         set_option(&mut vm.rng, (self.rng || self.no_rng).then_some(self.rng));
@@ -151,6 +182,10 @@ impl RunArguments {
         vm.reboot |= self.reboot;
         set_option(&mut boot.kernel, self.kernel);
         set_option(&mut boot.initrd, self.initrd);
+        set_option(&mut boot.firmware, self.firmware);
+        set_option(&mut boot.boot, self.boot);
+        set_option(&mut boot.cdrom, self.cdrom);
+        boot.serial_screen |= self.serial_screen;
         if self.cmdline.is_some() || self.cmdline_only.is_some() {
             (boot.cmdline, boot.cmdline_only) = (self.cmdline, self.cmdline_only);
         }

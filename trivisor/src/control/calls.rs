@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -14,11 +15,11 @@ use crate::protocol::Counters;
 /// A VM answers at once; one that has not by then is stuck. Longer than a VM process that was told to stop may take.
 const PATIENCE: Duration = GRACE.saturating_add(Duration::from_secs(5));
 
-/// No reply is longer: the longest thing in it is the path of a kernel.
+/// No reply is longer: the longest thing in it is the text of a screen.
 const MAX_REPLY: usize = 1 << 16;
 
 /// What is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Call {
     Info,
@@ -30,6 +31,12 @@ pub(crate) enum Call {
     Balloon {
         bytes: u64,
     },
+    /// A picture of the screen into this file, which the VM's control process writes.
+    Picture {
+        file: PathBuf,
+    },
+    /// The characters on the screen.
+    Text,
 }
 
 /// The answer.
@@ -39,6 +46,7 @@ pub(crate) enum Reply {
     Done,
     Refused(String),
     Info(Box<Info>),
+    Text(String),
 }
 
 /// A running VM.

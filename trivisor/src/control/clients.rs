@@ -10,8 +10,8 @@ use rustix::net::SocketFlags;
 
 use crate::control::calls::Call;
 
-/// A longer request is none: the longest call has 15 bytes.
-const MAX_REQUEST: usize = 256;
+/// A longer request is none: the longest call has the path of a file.
+const MAX_REQUEST: usize = 8192;
 
 /// Clients that may be in the middle of a request; more have to queue in the socket's backlog.
 const MAX_CLIENTS: usize = 32;

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use serde::{Deserialize, Serialize};
 
 use crate::control::ending::{GRACE, LAST_WORDS};
+use crate::control::screen::Assembly;
 use crate::control::vm::{Over, Vm};
 use crate::control::{Control, spawn};
 use crate::failure::{CRASHED, Failure};
@@ -44,6 +45,7 @@ impl Control {
             (Over::Ended(end, counters), None) => (end, counters),
         };
         self.write_metrics(counters);
+        self.write_last_picture();
         if end == End::Reset && self.plan.reboot && self.ending.is_none() {
             let (vm, wires, life) = Vm::start(&self.plan)?;
             if let Some(life) = life {
@@ -83,6 +85,22 @@ impl Control {
             }
         };
         Ok(Some(status))
+    }
+
+    /// The screen's last picture, where it was asked for; a machine that starts again will show another.
+    fn write_last_picture(&mut self) {
+        self.last_screen = Assembly::default();
+        let picture = self.last_picture.take();
+        let Some(file) = self.plan.last_picture.as_ref() else {
+            return;
+        };
+        let written = match picture {
+            Some(picture) => picture.write(file),
+            None => Err("the VM process left none".into()),
+        };
+        if let Err(why) = written {
+            eprintln!("trivisor: no picture of the screen: {why}");
+        }
     }
 
     fn write_metrics(&self, counters: Counters) {

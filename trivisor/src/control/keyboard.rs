@@ -19,7 +19,7 @@ const MAX_WAITING: usize = 1 << 20;
 const BELL: &str = "\u{7}";
 
 /// What typing asks of the control process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// End the VM.
     End,

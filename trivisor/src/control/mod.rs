@@ -11,6 +11,7 @@ mod output;
 pub(crate) mod registry;
 mod requests;
 mod runner;
+mod screen;
 pub(crate) mod signals;
 mod sources;
 mod vm;
@@ -30,6 +31,7 @@ use crate::control::keyboard::{Keyboard, Wish};
 use crate::control::output::Output;
 use crate::control::registry::Registration;
 use crate::control::requests::{Asker, Requests, Unasked};
+use crate::control::screen::{Assembly, NoScreen, Picture, Shown};
 use crate::control::signals::{Caught, Signals};
 use crate::control::vm::{Over, Vm, Wires};
 use crate::failure::{Failure, HOST, TIMEOUT};
@@ -42,6 +44,7 @@ pub(crate) fn run(plan: Plan) -> Result<u8, Failure> {
     let plan = Arc::new(plan);
     let result = run_plan(&plan, started);
     plan.virtio.unlock_disks();
+    plan.pc.unlock_disks();
     result
 }
 
@@ -96,6 +99,9 @@ struct Control {
     /// The VM process may ask for streams to programs of the host.
     streams_served: bool,
     vm: Vm,
+    /// What the screen shows at the end, as far as it is here.
+    last_screen: Assembly,
+    last_picture: Option<Picture>,
     _terminal: Option<RawTerminal>,
 }
 
@@ -133,6 +139,8 @@ impl Control {
             abandoned: false,
             streams_served: true,
             vm,
+            last_screen: Assembly::default(),
+            last_picture: None,
             plan,
             _terminal: terminal,
         })
@@ -283,6 +291,17 @@ impl Control {
                     Ok(None) => {}
                     Ok(Some(paused)) => self.vm.set_paused(paused),
                     Err(Unasked) => return Some(Over::Nonsense),
+                }
+                None
+            }
+            Ok(Some(Report::LastScreen(piece))) => {
+                let wanted = self.plan.last_picture.is_some() && self.last_picture.is_none();
+                match self.last_screen.take(piece) {
+                    Ok(Some(Shown::Picture(picture))) if wanted => {
+                        self.last_picture = Some(picture)
+                    }
+                    Ok(None) if wanted => {}
+                    Ok(_) | Err(NoScreen) => return Some(Over::Nonsense),
                 }
                 None
             }

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use crate::control::calls::{self, Call, Info, Reply};
 use crate::control::monitor::PROMPT;
 use crate::control::output::Output;
+use crate::control::screen::{Assembly, NoScreen, Shown};
 use crate::protocol::{Answer, Channel, Request};
 
 /// Requests that others may have without an answer; the channel has room for more, for one of our own.
@@ -32,6 +33,7 @@ impl Asker {
                     Reply::Done => "done".into(),
                     Reply::Refused(why) => why.clone(),
                     Reply::Info(info) => crate::verbs::show_info(info).replace('\n', "\r\n"),
+                    Reply::Text(text) => text.replace('\n', "\r\n"),
                 };
                 output.show(&format!("\r{text}\r\n{PROMPT}"));
             }
@@ -49,6 +51,8 @@ pub(crate) struct Unasked;
 pub(crate) struct Requests {
     /// Oldest first: the VM process answers in order.
     unanswered: VecDeque<(Asker, Call)>,
+    /// What the oldest has got of a screen.
+    screen: Assembly,
     /// Clients that wait for the end of the VM. They are told when this is dropped.
     until_end: Vec<UnixStream>,
 }
@@ -56,13 +60,15 @@ pub(crate) struct Requests {
 impl Requests {
     /// Passes a call on, and does not wait for a VM process that has stopped to read.
     pub(crate) fn ask(&mut self, asker: Asker, call: Call, channel: &Channel, output: &mut Output) {
-        let request = match call {
+        let request = match &call {
             Call::Info => Request::Counters,
             Call::Pause => Request::Pause,
             Call::Resume => Request::Resume,
             Call::PowerButton => Request::PowerButton,
             Call::Stop => Request::Stop,
-            Call::Balloon { bytes } => Request::Balloon { bytes },
+            Call::Balloon { bytes } => Request::Balloon { bytes: *bytes },
+            Call::Picture { .. } => Request::Screen { text: false },
+            Call::Text => Request::Screen { text: true },
         };
         let full = self.unanswered.len() >= MAX_UNANSWERED && !matches!(asker, Asker::Nobody);
         let sent = match full {
@@ -86,12 +92,39 @@ impl Requests {
         info: impl FnOnce() -> Info,
         output: &mut Output,
     ) -> Result<Option<bool>, Unasked> {
+        let asked = self.unanswered.front().map(|(_, call)| call);
+        let of_screen = matches!(asked, Some(Call::Picture { .. } | Call::Text));
+        let answer = match answer {
+            Answer::Screen(piece) if of_screen => match self.screen.take(piece) {
+                Ok(Some(shown)) => Ok(shown),
+                Ok(None) => return Ok(None),
+                Err(NoScreen) => return Err(Unasked),
+            },
+            answer => Err(answer),
+        };
+        if self.screen.has_begun() {
+            return Err(Unasked);
+        }
         let (asker, call) = self.unanswered.pop_front().ok_or(Unasked)?;
+        let answer = match answer {
+            Ok(shown) => {
+                asker.tell(&show(&call, shown)?, output);
+                return Ok(None);
+            }
+            Err(answer) => answer,
+        };
         let reply = match answer {
+            Answer::Screen(_) => return Err(Unasked),
+            Answer::Graphics => Reply::Refused(
+                "its screen shows graphics: name a file for the picture, such as screen.png".into(),
+            ),
             Answer::Done => Reply::Done,
             Answer::Absent => Reply::Refused(
                 match call {
                     Call::Balloon { .. } => "this machine has no balloon: start it with --balloon",
+                    Call::Picture { .. } | Call::Text => {
+                        "this machine has no screen: mode hvm has one"
+                    }
                     _ => "this machine has no power button",
                 }
                 .into(),
@@ -116,6 +149,18 @@ impl Requests {
     /// This client waits for the end of the VM.
     pub(crate) fn wait_for_end(&mut self, client: UnixStream) {
         self.until_end.push(client);
+    }
+}
+
+/// What came of a look at the screen.
+fn show(call: &Call, shown: Shown) -> Result<Reply, Unasked> {
+    match (call, shown) {
+        (Call::Text, Shown::Text(text)) => Ok(Reply::Text(text)),
+        (Call::Picture { file }, Shown::Picture(picture)) => Ok(match picture.save(file) {
+            Ok(()) => Reply::Done,
+            Err(why) => Reply::Refused(why),
+        }),
+        _ => Err(Unasked),
     }
 }
 

@@ -132,7 +132,7 @@ impl Vm {
             .into(),
             cpus: plan.cpus,
             memory_bytes: plan.memory_bytes,
-            kernel: plan.kernel_path.display().to_string(),
+            kernel: plan.boots().display().to_string(),
             seconds: started.elapsed().as_secs(),
             counters: Counters::default(),
         }

@@ -1,5 +1,6 @@
 //! Settings to a plan: everything that has a name on the host is opened here, by the control process.
 
+pub(crate) mod pc;
 pub(crate) mod served;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use trivisor_memory::{Backing, HugePages, RamLayout, RamOptions};
 
 use trivisor_vmm_core::Mode;
 
+use self::pc::{Named, Pc, has_boot_sector};
 use self::served::Served;
 use self::virtio::Virtio;
 use crate::arguments::{
@@ -56,8 +58,8 @@ pub(crate) struct Plan {
     pub(crate) cpus: u8,
     pub(crate) memory_bytes: u64,
     pub(crate) ram: RamOptions,
-    pub(crate) kernel_path: PathBuf,
-    pub(crate) kernel: File,
+    /// Without one, firmware finds it.
+    pub(crate) kernel: Option<Named>,
     pub(crate) initrd: Option<File>,
     pub(crate) cmdline: String,
     /// The command line is to name the virtio devices as well.
@@ -65,6 +67,7 @@ pub(crate) struct Plan {
     pub(crate) mode: Mode,
     pub(crate) pmem: Vec<Disk>,
     pub(crate) virtio: Virtio,
+    pub(crate) pc: Pc,
     pub(crate) transport: TransportSetting,
     pub(crate) packed: bool,
     /// Where the serial port's output goes.
@@ -76,6 +79,8 @@ pub(crate) struct Plan {
     pub(crate) reboot: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) metrics: Option<File>,
+    /// Where the screen's last picture goes.
+    pub(crate) last_picture: Option<File>,
 }
 
 impl Plan {
@@ -109,10 +114,21 @@ impl Plan {
             // Before anything is created; one that was made from our number is ours.
             registry::check_free(&name)?;
         }
-        let kernel_path = boot
-            .kernel
-            .ok_or_else(|| Failure::usage("no kernel", "name one with --kernel FILE"))?;
-        let kernel = open("kernel", &kernel_path)?;
+        let mut pc = match mode {
+            Mode::Hvm => Pc::new(&boot, vm.debug_console.as_ref())?,
+            _ => Pc::default(),
+        };
+        let kernel = boot.kernel.map(|path| {
+            let file = open("kernel", &path)?;
+            Ok::<_, Failure>(Named { path, file })
+        });
+        let kernel = kernel.transpose()?;
+        if kernel.is_none() && pc.firmware.is_none() {
+            return Err(Failure::usage(
+                "no kernel",
+                "name one with --kernel FILE, or a disk that boots with --disk FILE and --mode hvm",
+            ));
+        }
         let initrd = boot.initrd.map(|path| open("initrd", &path)).transpose()?;
         let kvm = Kvm::open_node(Path::new("/dev/kvm")).map_err(|error| no_kvm(&error))?;
         let (pmem, disks) = settings
@@ -121,6 +137,11 @@ impl Plan {
             .partition::<Vec<_>, _>(|disk| disk.bus == Some(DiskBus::Pmem));
         let pmem = pmem.into_iter().map(open_pmem);
         let pmem = pmem.collect::<Result<_, _>>()?;
+        let (ide, disks) = disks
+            .into_iter()
+            .partition::<Vec<_>, _>(|disk| disk.bus == Some(DiskBus::Ide));
+        let ide = ide.into_iter().map(virtio::open_image);
+        pc.connect(ide.collect::<Result<_, _>>()?)?;
         let cards = settings.net.iter().enumerate();
         let cards = cards.map(|(index, net)| virtio::open_card(&net.link, &name, index));
         let virtio = Virtio {
@@ -151,7 +172,6 @@ impl Plan {
                 },
                 transparent_huge_pages: vm.memory.transparent_huge_pages,
             },
-            kernel_path,
             kernel,
             initrd,
             names_devices: vm.transport == TransportSetting::Mmio
@@ -160,6 +180,7 @@ impl Plan {
             mode,
             pmem,
             virtio,
+            pc,
             transport: vm.transport,
             packed: vm.packed,
             serial: open_sink(vm.serial)?,
@@ -169,6 +190,11 @@ impl Plan {
             reboot: vm.reboot,
             timeout: vm.timeout.map(Duration::from_secs),
             metrics: vm.metrics.map(|path| create(&path)).transpose()?,
+            last_picture: settings
+                .display
+                .screenshot_on_exit
+                .map(|path| create(&path))
+                .transpose()?,
         })
     }
 }
@@ -189,6 +215,14 @@ fn own_cmdline(mode: Mode, vm: &VmSettings) -> String {
         own.replace("console=ttyS0", "console=hvc0")
     } else {
         own.into()
+    }
+}
+
+impl Plan {
+    /// The file that the guest's first instructions come from.
+    pub(crate) fn boots(&self) -> &Path {
+        let named = self.kernel.as_ref().or(self.pc.firmware.as_ref());
+        named.map_or_else(|| Path::new(""), |named| &named.path)
     }
 }
 
@@ -216,14 +250,60 @@ fn resolve_mode(settings: &Settings) -> Result<Mode, Failure> {
         ("--transport", vm.transport != TransportSetting::Pci),
     ];
     let need = needs.iter().find(|(_, needed)| *needed);
+    let boot = &settings.boot;
+    let ide = |disk: &DiskArgument| disk.bus == Some(DiskBus::Ide);
+    let pc = [
+        ("--firmware", "firmware", boot.firmware.is_some()),
+        ("--boot", "firmware", boot.boot.is_some()),
+        ("--cdrom", "a CD drive", boot.cdrom.is_some()),
+        ("--serial-screen", "firmware", boot.serial_screen),
+        ("--disk bus=ide", "it", settings.disk.iter().any(ide)),
+        ("--debug-console", "firmware", vm.debug_console.is_some()),
+        (
+            "--screenshot-on-exit",
+            "a screen",
+            settings.display.screenshot_on_exit.is_some(),
+        ),
+    ];
+    let pc = pc.iter().find(|(_, _, needed)| *needed);
+    let boots_itself = || boot.kernel.is_none() && settings.disk.iter().any(has_boot_sector);
+    match (vm.mode, pc) {
+        (ModeSetting::Basic | ModeSetting::Pv, Some((flag, what, _))) => {
+            return Err(Failure::usage(
+                format!("{flag}: only mode hvm has {what}"),
+                "choose --mode hvm",
+            ));
+        }
+        (ModeSetting::Hvm, _) | (ModeSetting::Auto, Some(_)) => return check_pc(settings),
+        (ModeSetting::Auto, None) if boots_itself() => return check_pc(settings),
+        _ => {}
+    }
     match (vm.mode, need) {
         (ModeSetting::Basic, Some((flag, _))) => Err(Failure::usage(
             format!("{flag}: mode basic has no virtio devices"),
             "choose --mode pv, or for a disk bus=pmem",
         )),
-        (ModeSetting::Pv, _) | (ModeSetting::Auto, Some(_)) => Ok(Mode::Pv),
         (ModeSetting::Basic | ModeSetting::Auto, None) => Ok(Mode::Basic),
+        _ => Ok(Mode::Pv),
     }
+}
+
+/// What a PC has no place for.
+fn check_pc(settings: &Settings) -> Result<Mode, Failure> {
+    if settings.vm.transport != TransportSetting::Pci {
+        return Err(Failure::usage(
+            "--transport mmio: mode hvm has its virtio devices on PCI",
+            "leave it out, or choose --mode pv",
+        ));
+    }
+    let pmem = |disk: &DiskArgument| disk.bus == Some(DiskBus::Pmem);
+    if settings.disk.iter().any(pmem) {
+        return Err(Failure::usage(
+            "--disk bus=pmem: mode hvm has no persistent memory",
+            "choose bus=virtio, or --mode basic",
+        ));
+    }
+    Ok(Mode::Hvm)
 }
 
 /// Fills in what is the mode's to say, and the mode.
@@ -231,6 +311,7 @@ pub(crate) fn resolve(settings: &mut Settings) -> Result<Mode, Failure> {
     let mode = resolve_mode(settings)?;
     let (named, bus) = match mode {
         Mode::Pv => (ModeSetting::Pv, DiskBus::Virtio),
+        Mode::Hvm => (ModeSetting::Hvm, DiskBus::Ide),
         _ => (ModeSetting::Basic, DiskBus::Pmem),
     };
     settings.vm.mode = named;

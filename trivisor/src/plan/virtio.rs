@@ -72,6 +72,16 @@ pub(crate) struct Image {
     pub(crate) limits: [Option<NonZeroU64>; 2],
 }
 
+impl Image {
+    /// Others may have it from now on.
+    pub(super) fn unlock(&self) {
+        for file in self.image.descriptors() {
+            // Where there is no lock there is none to end.
+            let _none = rustix::fs::flock(file, FlockOperation::Unlock);
+        }
+    }
+}
+
 /// A disk.
 #[derive(Debug)]
 pub(crate) enum VirtioDisk {
@@ -105,11 +115,7 @@ impl Virtio {
     /// Others may have the images from now on: a machine that ended has. The locks would end by themselves, but
     /// later: the host takes rings of io_uring apart after the end of their process.
     pub(crate) fn unlock_disks(&self) {
-        let files = self.images().flat_map(|disk| disk.image.descriptors());
-        for file in files {
-            // Where there is no lock there is none to end.
-            let _none = rustix::fs::flock(file, FlockOperation::Unlock);
-        }
+        self.images().for_each(Image::unlock);
     }
 
     fn images(&self) -> impl Iterator<Item = &Image> {
@@ -164,7 +170,7 @@ pub(super) fn open_disk(argument: DiskArgument) -> Result<VirtioDisk, Failure> {
 }
 
 /// Opens and locks a disk's image, with all that it stands on.
-fn open_image(argument: DiskArgument) -> Result<Image, Failure> {
+pub(super) fn open_image(argument: DiskArgument) -> Result<Image, Failure> {
     let options = OpenOptions {
         format: argument.format.map(|format| match format {
             DiskFormat::Raw => Format::Raw,

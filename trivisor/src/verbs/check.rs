@@ -55,7 +55,7 @@ pub(crate) fn check() -> (String, bool) {
             show_size(trivisor_memory::host_memory() >> 20 << 20)
         )),
     );
-    let filters = [Role::Vcpu, Role::Io].map(|role| Filter::for_role(role, Devices::Virtio));
+    let filters = [Role::Vcpu, Role::Io].map(|role| Filter::for_role(role, Devices::Pc));
     add(
         "jail: system calls",
         match filters.into_iter().find_map(Result::err) {
@@ -65,6 +65,13 @@ pub(crate) fn check() -> (String, bool) {
                 "build the host's kernel with CONFIG_SECCOMP_FILTER".into(),
             )),
         },
+    );
+    let firmware = crate::plan::pc::sea_bios();
+    add(
+        "SeaBIOS, for mode hvm",
+        firmware
+            .map(|found| found.path.display().to_string())
+            .map_err(|failure| (failure.what, failure.advice)),
     );
     add(
         "control sockets",

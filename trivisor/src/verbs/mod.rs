@@ -10,4 +10,4 @@ pub(crate) use check::check;
 pub(crate) use demo::demo;
 pub(crate) use disk::{DiskVerb, disk};
 pub(crate) use print::{completions, man, version};
-pub(crate) use running::{info, ps, show_info, simple};
+pub(crate) use running::{info, ps, screenshot, show_info, simple};

@@ -1,6 +1,7 @@
 //! Verbs that talk to running VMs.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use crate::arguments::show_size;
 use crate::control::calls::{self, Call, Info, Reply};
@@ -10,12 +11,36 @@ use crate::failure::Failure;
 /// Calls that are answered by yes or no.
 pub(crate) fn simple(name: &str, call: Call) -> Result<(), Failure> {
     match calls::call(name, call)? {
-        Reply::Done | Reply::Info(_) => Ok(()),
-        Reply::Refused(why) => Err(Failure::host(
-            format!("VM {name:?}: {why}"),
-            "see `trivisor info`",
-        )),
+        Reply::Done | Reply::Info(_) | Reply::Text(_) => Ok(()),
+        Reply::Refused(why) => Err(refused(name, &why)),
     }
+}
+
+/// `trivisor screenshot NAME FILE`, and without a file the characters.
+pub(crate) fn screenshot(name: &str, file: Option<&Path>) -> Result<String, Failure> {
+    let call = match file {
+        None => Call::Text,
+        Some(file) => {
+            let kind = file.extension();
+            if kind.is_none_or(|kind| !kind.eq_ignore_ascii_case("png")) {
+                return Err(Failure::usage(
+                    format!("{}: pictures are PNG files", file.display()),
+                    "name a file that ends in .png, or give --text",
+                ));
+            }
+            let file = std::path::absolute(file).map_err(Failure::refused("the current folder"))?;
+            Call::Picture { file }
+        }
+    };
+    match calls::call(name, call)? {
+        Reply::Text(text) => Ok(text),
+        Reply::Done | Reply::Info(_) => Ok(String::new()),
+        Reply::Refused(why) => Err(refused(name, &why)),
+    }
+}
+
+fn refused(name: &str, why: &str) -> Failure {
+    Failure::host(format!("VM {name:?}: {why}"), "see `trivisor info`")
 }
 
 fn ask_info(name: &str) -> Result<Info, Failure> {
@@ -25,7 +50,7 @@ fn ask_info(name: &str) -> Result<Info, Failure> {
             format!("VM {name:?}: {why}"),
             "see `trivisor ps`",
         )),
-        Reply::Done => Err(Failure::host(
+        Reply::Done | Reply::Text(_) => Err(Failure::host(
             format!("VM {name:?} gave no answer"),
             "see `trivisor ps`",
         )),

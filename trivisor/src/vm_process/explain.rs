@@ -41,8 +41,12 @@ pub(super) fn explain_machine(error: &MachineError, plan: &Plan, kvm: &Kvm) -> F
             "choose a smaller --memory, or free some of the host's",
         ),
         MachineError::Load(_) => Failure::usage(
-            format!("{}: {what}", plan.kernel_path.display()),
+            format!("{}: {what}", plan.boots().display()),
             "--kernel takes an ELF vmlinux, a bzImage, a PVH or a multiboot image for x86, with --memory to hold it",
+        ),
+        MachineError::Board(FitError::Chip { chip, .. }) if *chip == "firmware" => Failure::usage(
+            format!("{}: {what}", plan.boots().display()),
+            "--firmware takes a PC's BIOS, such as SeaBIOS's bios-256k.bin",
         ),
         MachineError::Board(FitError::Chip { reason, .. }) => explain_chip(&**reason, what),
         MachineError::Board(_) | MachineError::Table { .. } => {

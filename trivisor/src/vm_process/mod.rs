@@ -3,10 +3,13 @@
 
 pub(crate) mod explain;
 mod jail;
+mod pc;
+mod screen;
 mod serve;
 mod tail;
 mod virtio;
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +22,9 @@ use trivisor_kvm::Kvm;
 use trivisor_memory::{Backing, FileMapping};
 use trivisor_sandbox::process;
 use trivisor_sandbox::seccomp::Devices;
-use trivisor_vmm_core::{BootConfig, EventLoop, FirstVcpu, Machine, MachineConfig, Mode};
+use trivisor_vmm_core::{
+    BootConfig, EventLoop, FirstVcpu, Machine, MachineConfig, Mode, VirtioConfig,
+};
 
 use self::explain::{explain_machine, jail_failure};
 use self::jail::Jail;
@@ -164,12 +169,9 @@ fn take<T>(slot: &Mutex<Option<T>>) -> io::Result<T> {
 fn isolate(plan: &Plan, channel: &Channel, pipes: &Pipes) -> io::Result<()> {
     rustix::process::setsid()?;
     let stderr = io::stderr();
-    let mut keep = vec![
-        stderr.as_fd(),
-        channel.as_fd(),
-        plan.kvm.as_fd(),
-        plan.kernel.as_fd(),
-    ];
+    let mut keep = vec![stderr.as_fd(), channel.as_fd(), plan.kvm.as_fd()];
+    keep.extend(plan.kernel.iter().map(|kernel| kernel.file.as_fd()));
+    keep.extend(plan.pc.descriptors());
     keep.extend(plan.initrd.iter().map(AsFd::as_fd));
     keep.extend(plan.pmem.iter().map(|disk| disk.file.as_fd()));
     keep.extend(plan.virtio.descriptors());
@@ -216,23 +218,16 @@ impl<'a> VmProcess<'a> {
             cpus: plan.cpus,
             memory_bytes: plan.memory_bytes,
             ram: plan.ram.clone(),
-            boot: BootConfig {
-                kernel: plan
-                    .kernel
-                    .try_clone()
-                    .map_err(Failure::refused("a descriptor"))?,
-                initrd: match &plan.initrd {
-                    Some(file) => Some(file.try_clone().map_err(Failure::refused("a descriptor"))?),
-                    None => None,
-                },
-                cmdline: virtio::cmdline(plan, &devices),
-                random_seed: random()?,
+            boot: match &plan.kernel {
+                Some(kernel) => Some(boot_config(plan, &kernel.file, &devices)?),
+                None => None,
             },
             serial,
             pmem: nvdimms.map(|(_, mapping)| mapping.clone()).collect(),
             debug_exit: plan.debug_exit,
             generation_id: random()?,
             virtio: devices,
+            pc: pc::config(plan, &workers)?,
         };
         let mut machine =
             Machine::new(&kvm, config).map_err(|error| explain_machine(&error, plan, &kvm))?;
@@ -285,6 +280,7 @@ impl<'a> VmProcess<'a> {
             process::harden().map_err(|error| jail_failure(&error))?;
             let devices = match self.plan.mode {
                 Mode::Basic => Devices::Basic,
+                Mode::Hvm => Devices::Pc,
                 _ => Devices::Virtio,
             };
             let jails = Jail::all(self.plan.cpus, workers.len(), devices);
@@ -309,6 +305,16 @@ impl<'a> VmProcess<'a> {
             first.map_err(|error| Failure::host(chain(&error), "free some threads or memory"))?;
         Ok((first, io))
     }
+}
+
+fn boot_config(plan: &Plan, kernel: &File, devices: &VirtioConfig) -> Result<BootConfig, Failure> {
+    let own = |file: &File| file.try_clone().map_err(Failure::refused("a descriptor"));
+    Ok(BootConfig {
+        kernel: own(kernel)?,
+        initrd: plan.initrd.as_ref().map(own).transpose()?,
+        cmdline: virtio::cmdline(plan, devices),
+        random_seed: random()?,
+    })
 }
 
 fn map_disks(plan: &Plan) -> Result<Vec<Arc<FileMapping>>, Failure> {

@@ -104,6 +104,7 @@ impl VmProcess<'_> {
                 None => Answer::Absent,
             },
             Request::Counters => Answer::Counters(self.counters()),
+            Request::Screen { text } => return self.send_screen(text),
         };
         self.channel.send(&Report::Answer(answer))
     }
@@ -159,6 +160,10 @@ impl VmProcess<'_> {
                     "look at the storage behind it; the guest's last writes may be lost",
                 ));
             }
+        }
+        if self.plan.last_picture.is_some() {
+            // A control process that does not take it has gone.
+            let _sent = self.send_picture(Report::LastScreen);
         }
         Report::Ended { end, counters }
     }

@@ -2,7 +2,8 @@
 //! fits it.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -88,11 +89,7 @@ pub(super) fn config(
     let mut devices: Vec<Box<dyn Plug>> = Vec::new();
     for disk in &plan.virtio.disks {
         devices.push(match disk {
-            VirtioDisk::Image(image) => {
-                let opened = image.image.try_clone();
-                let opened = opened.map_err(Failure::refused("a disk's descriptor"))?;
-                plug_disk(image, opened, workers.clone())
-            }
+            VirtioDisk::Image(image) => plug_disk(image, workers)?,
             VirtioDisk::Served(served) => plug_served("virtio-block", served)?,
         });
     }
@@ -177,43 +174,74 @@ fn plug_served(name: &'static str, served: &Served) -> Result<Box<dyn Plug>, Fai
     })))
 }
 
-fn plug_disk(image: &Image, opened: Opened, workers: Workers) -> Box<dyn Plug> {
-    let options = DiskOptions {
-        read_only: image.read_only,
-        cache: match image.cache {
-            DiskCache::Writeback | DiskCache::None => Cache::Flush,
-            DiskCache::Unsafe => Cache::Unsafe,
-        },
-        ..DiskOptions::default()
-    };
+/// What stands behind a disk, which waits for guest RAM.
+pub(super) struct StoragePlug {
+    path: PathBuf,
+    opened: Opened,
+    options: DiskOptions,
+    limits: [Option<NonZeroU64>; 2],
+    /// Requests under way at most.
+    depth: usize,
+    workers: Workers,
+}
+
+impl StoragePlug {
+    pub(super) fn new(image: &Image, workers: &Workers) -> Result<Self, Failure> {
+        let opened = image.image.try_clone();
+        Ok(Self {
+            path: image.path.clone(),
+            opened: opened.map_err(Failure::refused("a disk's descriptor"))?,
+            options: DiskOptions {
+                read_only: image.read_only,
+                cache: match image.cache {
+                    DiskCache::Writeback | DiskCache::None => Cache::Flush,
+                    DiskCache::Unsafe => Cache::Unsafe,
+                },
+                ..DiskOptions::default()
+            },
+            limits: image.limits,
+            depth: image.queue_size.into(),
+            workers: workers.clone(),
+        })
+    }
+
+    /// The storage, what it becomes ready by, and what is to be done beside where somebody does it.
+    #[expect(clippy::type_complexity, reason = "taken apart at once")]
+    pub(super) fn make(
+        self,
+        ram: &GuestRam,
+    ) -> io::Result<(Box<dyn Storage>, Vec<OwnedFd>, Option<Box<dyn Work>>)> {
+        let path = self.path;
+        let parts = Disk::image(self.opened, ram.clone(), &self.options);
+        let parts = parts.map_err(|source| io::Error::other(Unfit { path, source }))?;
+        self.workers.add(parts.workers);
+        let writer = parts.writer.map(|writer| Box::new(writer) as Box<dyn Work>);
+        let [bytes, requests] = self.limits;
+        if bytes.is_none() && requests.is_none() {
+            return Ok((Box::new(parts.disk), vec![parts.event], writer));
+        }
+        let limiter = RateLimiter::per_second(bytes, requests);
+        let (limited, timer) = Limited::new(parts.disk, limiter, self.depth)?;
+        Ok((Box::new(limited), vec![parts.event, timer], writer))
+    }
+}
+
+fn plug_disk(image: &Image, workers: &Workers) -> Result<Box<dyn Plug>, Failure> {
     let block = BlockOptions {
         queues: image.queues,
         queue_size: image.queue_size,
         serial: image.serial.clone(),
     };
-    let ([bytes, requests], depth) = (image.limits, image.queue_size.into());
-    let path = image.path.clone();
-    Box::new(PlugWith::new("virtio-block", move |ram| {
-        let parts = Disk::image(opened, ram.clone(), &options);
-        let parts = parts.map_err(|source| io::Error::other(Unfit { path, source }))?;
-        workers.add(parts.workers);
-        let mut sources = vec![parts.event];
-        let storage: Box<dyn Storage> = if bytes.is_none() && requests.is_none() {
-            Box::new(parts.disk)
-        } else {
-            let limiter = RateLimiter::per_second(bytes, requests);
-            let (limited, timer) = Limited::new(parts.disk, limiter, depth)?;
-            sources.push(timer);
-            Box::new(limited)
-        };
+    let storage = StoragePlug::new(image, workers)?;
+    Ok(Box::new(PlugWith::new("virtio-block", move |ram| {
+        let (storage, sources, work) = storage.make(ram)?;
         let device = Block::new(block, storage).map_err(io::Error::other)?;
-        let writer = parts.writer.map(|writer| Box::new(writer) as Box<dyn Work>);
         Ok(Made {
             device,
             sources,
-            work: writer,
+            work,
         })
-    }))
+    })))
 }
 
 /// The guest reads and writes the file's pages; what flushes them is a disk of the same file.

@@ -56,6 +56,12 @@ const IMAGES: &[Image] = &[
         path: "boot/memtest86+x64.bin",
         name: "memtest",
     },
+    Image {
+        variable: "TRIVISOR_TEST_GRUB_RESCUE",
+        package: "grub-rescue-pc",
+        path: "usr/lib/grub-rescue/grub-rescue-cdrom.iso",
+        name: "grub-rescue",
+    },
 ];
 
 /// Where these images are.

@@ -6,8 +6,9 @@ use super::sources::Source;
 
 /// Crates whose folders are devices.
 const CRATES: &[&str] = &["mode-basic/src/"];
-/// Crates whose folders are virtio devices: their cores are of all shapes, so they have more files, or fewer.
-const VIRTIO_CRATES: &[&str] = &["devices-pv/src/"];
+/// Crates whose folders are virtio devices or the larger chips of a PC: their cores are of all shapes, so they have
+/// more files, or fewer.
+const VIRTIO_CRATES: &[&str] = &["devices-pv/src/", "devices-hvm/src/"];
 const VIRTIO_FILES: &[&str] = &["mod.rs", "state.rs"];
 /// `config.rs` may be missing; nothing else.
 const FILES: &[&str] = &["mod.rs", "core.rs", "regs.rs", "state.rs", "tests.rs"];

@@ -61,6 +61,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "trivisor-loader",
             "trivisor-memory",
             "trivisor-mode-basic",
+            "trivisor-pci",
         ],
     ),
     (
@@ -82,11 +83,13 @@ const EDGES: &[(&str, &[&str])] = &[
         "trivisor-tests",
         &[
             "trivisor-buses",
+            "trivisor-devices-hvm",
             "trivisor-emulator",
             "trivisor-kvm",
             "trivisor-loader",
             "trivisor-memory",
             "trivisor-mode-basic",
+            "trivisor-pci",
             "trivisor-vmm-core",
         ],
     ),

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use trivisor_buses::{Segment, Storage, StorageBusy, StorageOp, StorageRequest};
+use trivisor_buses::{BufferRequest, Segment, Storage, StorageBusy, StorageOp, StorageRequest};
 
 use super::{image, ram};
 use crate::disk::{Disk, DiskOptions, Limited};
@@ -156,4 +156,28 @@ fn a_busy_storage_costs_no_tokens_and_goes_on() {
     ids.clear();
     rig.fetch(&mut ids);
     assert_eq!(ids.len(), 10);
+}
+
+#[test]
+fn buffers_wait_for_tokens_as_well() {
+    let mut rig = limited(1, 512, 16);
+    rig.read(1).unwrap();
+    let request = |id, len| BufferRequest {
+        id,
+        op: StorageOp::Read,
+        offset: 0,
+        buffer: vec![7; len],
+    };
+    rig.disk.submit_buffer(request(2, 512)).unwrap();
+    rig.disk.start();
+    assert_eq!(rig.disk.held.len(), 1, "no token is left for it");
+    rig.disk.drain();
+    let ended: Vec<_> = std::iter::from_fn(|| rig.disk.complete()).collect();
+    let lens: Vec<_> = ended.iter().map(|end| (end.id, end.buffer.len())).collect();
+    assert_eq!(lens, [(1, 0), (2, 512)]);
+    assert_eq!(ended[1].buffer, [0; 512]);
+    for id in 0..16 {
+        rig.disk.submit_buffer(request(id, 512)).unwrap();
+    }
+    assert_eq!(rig.disk.submit_buffer(request(9, 512)).unwrap_err().id, 9);
 }

@@ -1,5 +1,6 @@
 //! Disks on real files, each by io_uring and by threads.
 
+mod buffers;
 mod failures;
 mod images;
 pub(super) mod killed;

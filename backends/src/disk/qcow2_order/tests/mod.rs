@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use imago::qcow2::Qcow2;
 use imago::{FormatAccess, FormatCreateBuilder};
-use trivisor_buses::{Segment, StorageOp, StorageRequest};
+use trivisor_buses::{Segment, StorageOp};
 use trivisor_memory::{GuestRam, RamLayout, RamOptions};
 
 use crate::disk::image_mover::ImageExecutor;
@@ -188,13 +188,7 @@ impl<'a> User<'a> {
         } else {
             self.buffers.set_guest(&segments, Fit::Copied).unwrap();
         }
-        let mut task = Task::new(&StorageRequest {
-            id: 0,
-            op,
-            offset: (self.first + sector) * SECTOR,
-            len: count * SECTOR,
-            segments: &segments,
-        });
+        let mut task = Task::new(0, op, (self.first + sector) * SECTOR, count * SECTOR);
         let executor = &self.run.executor;
         executor.execute(&mut task, &mut self.buffers).unwrap();
         if matches!(action, Action::Flush) {

@@ -1,0 +1,189 @@
+use std::io::Write;
+
+use trivisor_buses::testing::TestHost;
+use trivisor_buses::{Fitted, MachineEvent, Responder};
+
+use super::*;
+
+fn firmware(size: usize) -> Arc<FileMapping> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&vec![0xf4; size]).unwrap();
+    Arc::new(FileMapping::new(file, true).unwrap())
+}
+
+fn board(firmware: Option<Arc<FileMapping>>) -> HvmBoard {
+    HvmBoard {
+        cpus: 2,
+        ram: RamLayout::new(64 << 20).unwrap(),
+        firmware,
+        boot: vec![BootDevice::Disk],
+        files: vec![("etc/x".into(), b"y".to_vec())],
+        serial: None,
+        debug_console: None,
+        debug_exit: Some(0xf4),
+        drives: Default::default(),
+        cards: Vec::new(),
+    }
+}
+
+fn fit(board: HvmBoard) -> (Arc<TestHost>, Fitted) {
+    let host = TestHost::new();
+    let mut slots = Slots::new(host.as_host());
+    board.fit(&mut slots).unwrap();
+    (host, slots.finish())
+}
+
+fn config_write(fitted: &Fitted, address: u32, data: &[u8]) {
+    let mut ports = fitted.ports.view();
+    ports.write(0xcf8, &(0x8000_0000 | address & !3).to_le_bytes());
+    ports.write(u64::from(0xcfc + (address & 3)), data);
+}
+
+fn config_read(fitted: &Fitted, address: u32) -> u32 {
+    let mut ports = fitted.ports.view();
+    ports.write(0xcf8, &(0x8000_0000 | address).to_le_bytes());
+    let mut data = [0; 4];
+    ports.read(0xcfc, &mut data);
+    u32::from_le_bytes(data)
+}
+
+#[test]
+fn ports_are_those_of_the_map() {
+    let (_, fitted) = fit(board(Some(firmware(0x2_0000))));
+    let ports: Vec<_> = fitted.ports.list();
+    let expected = [
+        (0x70, 0x71, "rtc"),
+        (0xb2, 0xb3, "apm"),
+        (0xf4, 0xf7, "debug-exit"),
+        (0x170, 0x177, "ide-command"),
+        (0x1f0, 0x1f7, "ide-command"),
+        (0x376, 0x376, "ide-control"),
+        (0x3f6, 0x3f6, "ide-control"),
+        (0x3f8, 0x3ff, "uart"),
+        (0x505, 0x505, "pvpanic"),
+        (0x510, 0x51b, "fw-cfg"),
+        (0xcf8, 0xcff, "pci-config"),
+        (0xafe0, 0xafe3, "gpe0"),
+    ];
+    assert_eq!(ports, expected);
+    assert_eq!(fitted.mmio.list(), [(0xc_0000, 0xf_ffff, "i440fx-shadow")]);
+    assert_eq!(config_read(&fitted, 0x0000), 0x1237_8086);
+    assert_eq!(config_read(&fitted, 0x002c), 0x1100_1af4);
+    assert_eq!(config_read(&fitted, 0x0800), 0x7000_8086);
+    assert_eq!(config_read(&fitted, 0x0b00), 0x7113_8086);
+    assert_eq!(config_read(&fitted, 0x1000), u32::MAX);
+}
+
+#[test]
+fn firmware_shows_at_both_ends() {
+    for (size, low, offset, shown) in [
+        (0x1_0000, 0xf_0000, 0, 0x1_0000),
+        (0x2_0000, 0xe_0000, 0, 0x2_0000),
+        (0x4_0000, 0xe_0000, 0x2_0000, 0x2_0000),
+    ] {
+        let (_, fitted) = fit(board(Some(firmware(size))));
+        let end = fitted.mapped[0].address + fitted.mapped[0].mapping.size();
+        assert_eq!(end, 1 << 32);
+        let alias = &fitted.aliases[0];
+        assert_eq!(
+            (alias.address, alias.offset, alias.size),
+            (low, offset, shown)
+        );
+    }
+    for size in [0x1000, 0x1_1000, (16 << 20) + 0x1_0000] {
+        let host = TestHost::new();
+        let refused = board(Some(firmware(size))).fit(&mut Slots::new(host.as_host()));
+        let Err(FitError::Chip { chip, reason }) = refused else {
+            panic!("{size:#x} bytes were taken");
+        };
+        assert_eq!(chip, "firmware");
+        assert!(
+            reason.to_string().contains("no firmware of a PC"),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn firmware_moves_power_management_and_switches_memory() {
+    let (host, fitted) = fit(board(Some(firmware(0x2_0000))));
+    host.shadows.take();
+    config_write(&fitted, 0x0b40, &[0x01, 0x06]);
+    config_write(&fitted, 0x0b80, &[1]);
+    let answers = |fitted: &Fitted| {
+        fitted
+            .ports
+            .list()
+            .contains(&(0x600, 0x63f, "piix4-pm-block"))
+    };
+    assert!(answers(&fitted));
+    fitted.ports.view().write(0x605, &[0x20]);
+    assert_eq!(host.events.take(), [MachineEvent::PowerOff]);
+    // Onto the serial port: they answer nowhere, and come back.
+    config_write(&fitted, 0x0b40, &[0xc1, 0x03]);
+    assert!(!answers(&fitted));
+    config_write(&fitted, 0x0b40, &[0x01, 0x06]);
+    assert!(answers(&fitted));
+
+    config_write(&fitted, 0x005a, &[0x33]);
+    let runs = host.shadows.take().pop().unwrap();
+    assert_eq!((runs[0].start, runs[0].size), (0xc_0000, 0x8000));
+    assert_eq!(
+        (runs[0].read, runs[0].write),
+        (Responder::Ram, Responder::Ram)
+    );
+
+    // The reset control stands within the ports of PCI's configuration space.
+    fitted.ports.view().write(0xcf9, &[0x06]);
+    assert_eq!(host.events.take(), [MachineEvent::Reset]);
+}
+
+#[test]
+fn without_firmware_the_board_does_its_work() {
+    let (host, fitted) = fit(board(None));
+    let runs = host.shadows.take().pop().unwrap();
+    assert_eq!(runs.len(), 1);
+    assert_eq!(
+        (runs[0].read, runs[0].write),
+        (Responder::Ram, Responder::Ram)
+    );
+    assert!(
+        fitted
+            .ports
+            .list()
+            .contains(&(0x600, 0x63f, "piix4-pm-block"))
+    );
+    assert_eq!(config_read(&fitted, 0x0860), 0x0b0b_0a0a);
+}
+
+#[test]
+fn a_host_without_interrupt_controllers_is_refused() {
+    let host = trivisor_buses::Host {
+        pins: None,
+        ..TestHost::new().as_host()
+    };
+    let refused = board(None).fit(&mut Slots::new(host)).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            FitError::Chip {
+                chip: "interrupts",
+                ..
+            }
+        ),
+        "{refused}"
+    );
+}
+
+#[test]
+fn firmware_learns_of_ram_and_files() {
+    assert_eq!(e820(RamLayout::new(64 << 20).unwrap()).len(), 20);
+    let table = e820(RamLayout::new(4 << 30).unwrap());
+    assert_eq!(&table[20..28], &(1_u64 << 32).to_le_bytes());
+    assert_eq!(&table[28..36], &(1_u64 << 30).to_le_bytes());
+    let taken = [("etc/e820".into(), Vec::new())];
+    let ram = RamLayout::new(64 << 20).unwrap();
+    let tables = acpi::pc::build(&platform(1, &dsdt::aml(ram)));
+    let items = items(ram, 1, &taken, &tables);
+    assert!(matches!(items, Err(FileError::Twice { .. })));
+}

@@ -1,0 +1,164 @@
+//! The namespace of the hvm board in AML: the body of its DSDT.
+//!
+//! Sources: ACPI 6.5, chapters 6 (resources, `_PRT`), 7.4.2 (`_S5`) and 9 (devices); QEMU, docs/specs/pvpanic.rst.
+
+use acpi_tables::aml::{
+    AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Name, ONE, Package,
+    PackageBuilder, Path, ResourceTemplate, Scope, ZERO,
+};
+use acpi_tables::{Aml, AmlSink};
+use trivisor_memory::RamLayout;
+use trivisor_mode_basic::{pvpanic, rtc, uart};
+
+use crate::{fw_cfg, map, piix4_pm};
+
+/// Devices on bus 0.
+const DEVICES: u32 = 32;
+
+/// The body of the DSDT.
+pub(crate) fn aml(ram: RamLayout) -> Vec<u8> {
+    let mut aml = Vec::new();
+    // SUS_TYP of PMCNTRL; the second byte is for a PM1b that does not exist.
+    let soft_off = Package::new(vec![&piix4_pm::regs::SOFT_OFF, &ZERO, &ZERO, &ZERO]);
+    Name::new("\\_S5_".into(), &soft_off).to_aml_bytes(&mut aml);
+    let mut devices = Vec::new();
+    pci_root(&mut devices, ram);
+    aml.extend(Scope::raw("\\_SB_".into(), devices));
+    aml
+}
+
+/// The root of PCI: which addresses lead to it, where its interrupts lead, and the chips behind its ISA bridge.
+fn pci_root(aml: &mut Vec<u8>, ram: RamLayout) {
+    let below = AddressSpace::new_io(0_u16, map::PCI_CONFIG - 1, None);
+    let above = AddressSpace::new_io(map::PCI_CONFIG + 8, 0xffff, None);
+    let memory = |first: u32, last: u32, cacheable| {
+        AddressSpace::new_memory(cacheable, true, first, last, None)
+    };
+    let display = memory(0xa_0000, 0xb_ffff, AddressSpaceCacheable::Cacheable);
+    let first = map::pci_memory(ram.low().size);
+    let uncached = AddressSpaceCacheable::NotCacheable;
+    let functions = memory(first, map::PCI_MEMORY_LAST, uncached);
+    let routing = routing();
+    let isa = isa();
+    Device::new(
+        "PCI0".into(),
+        vec![
+            &Name::new("_HID".into(), &EISAName::new("PNP0A03")),
+            &Name::new("_UID".into(), &ZERO),
+            &Name::new("_ADR".into(), &ZERO),
+            &Name::new(
+                "_CRS".into(),
+                &ResourceTemplate::new(vec![
+                    &AddressSpace::new_bus_number(0_u16, 0xff),
+                    &IO::new(map::PCI_CONFIG, map::PCI_CONFIG, 1, 8),
+                    &below,
+                    &above,
+                    &display,
+                    &functions,
+                ]),
+            ),
+            &Name::new("_PRT".into(), &routing),
+            &isa,
+        ],
+    )
+    .to_aml_bytes(aml);
+}
+
+/// Each device's four pins lead to a PIRQ each, a step further from device to device, and those to ISA interrupts
+/// that firmware does not change any more.
+fn routing() -> PackageBuilder {
+    let mut routes = PackageBuilder::new();
+    for device in 0..DEVICES {
+        for pin in 0..4_u32 {
+            // PIRQ A is that of device 1's first pin.
+            let [a, b, c, d] = map::PIRQ_IRQS;
+            let irq = match (device + pin + 3) % 4 {
+                0 => a,
+                1 => b,
+                2 => c,
+                _ => d,
+            };
+            let address = device << 16 | 0xffff;
+            routes.add_element(&Package::new(vec![&address, &pin, &ZERO, &irq]));
+        }
+    }
+    routes
+}
+
+/// AML that is done.
+struct Done(Vec<u8>);
+
+impl Aml for Done {
+    fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
+        sink.vec(&self.0);
+    }
+}
+
+/// A device with an identification and resources.
+fn device(name: &str, hid: &dyn Aml, resources: Vec<&dyn Aml>) -> Done {
+    let mut aml = Vec::new();
+    Device::new(
+        Path::new(name),
+        vec![
+            &Name::new("_HID".into(), hid),
+            &Name::new("_UID".into(), &ONE),
+            &Name::new("_CRS".into(), &ResourceTemplate::new(resources)),
+        ],
+    )
+    .to_aml_bytes(&mut aml);
+    Done(aml)
+}
+
+/// The ISA bridge and what stands behind it.
+fn isa() -> Done {
+    let address = u32::from(map::SOUTH_BRIDGE) << 16;
+    let irq = |irq: usize| {
+        let number = u32::try_from(irq).unwrap_or_default();
+        // A consumer's, edge-triggered, active high, not shared.
+        Interrupt::new(true, true, false, false, number)
+    };
+    let serial = device(
+        "COM1",
+        &EISAName::new("PNP0501"),
+        vec![&ports(map::COM1, uart::PORTS), &irq(map::COM1_IRQ)],
+    );
+    let clock = device(
+        "RTC_",
+        &EISAName::new("PNP0B00"),
+        vec![&ports(map::RTC, rtc::PORTS)],
+    );
+    let crash_report = device(
+        "PEVT",
+        &"QEMU0001",
+        vec![&ports(map::PVPANIC, pvpanic::PORTS)],
+    );
+    // Ports that no function of PCI may have.
+    let taken = device(
+        "MBRD",
+        &EISAName::new("PNP0C02"),
+        vec![
+            &ports(map::APM, piix4_pm::APM_PORTS),
+            &ports(map::FW_CFG, fw_cfg::PORTS),
+            &ports(map::GPE0, piix4_pm::GPE_PORTS),
+            &ports(map::POWER_MANAGEMENT, piix4_pm::PM_PORTS),
+        ],
+    );
+    let mut aml = Vec::new();
+    Device::new(
+        "ISA_".into(),
+        vec![
+            &Name::new("_ADR".into(), &address),
+            &serial,
+            &clock,
+            &crash_report,
+            &taken,
+        ],
+    )
+    .to_aml_bytes(&mut aml);
+    Done(aml)
+}
+
+fn ports(first: u16, count: u16) -> IO {
+    // No chip of the board has more than 255.
+    IO::new(first, first, 1, u8::try_from(count).unwrap_or(u8::MAX))
+}

@@ -1,0 +1,275 @@
+//! Chips of a PC: a target a folder of `devices-hvm/src`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use trivisor_buses::{PortBus, Shell, Slots, Widths, Wire};
+use trivisor_devices_hvm as hvm;
+use trivisor_pci::{DeviceFunction, PciFunction, RootBus, ports};
+
+use crate::bus::{BusFuzzer, Space, World};
+
+/// Configuration access.
+const PCI: u64 = 0xcf8;
+
+#[expect(
+    clippy::expect_used,
+    reason = "a target that cannot be set up is wrong itself"
+)]
+fn on_bus<F: PciFunction + 'static>(
+    slots: &mut Slots,
+    name: &'static str,
+    chip: F,
+) -> (RootBus, Arc<trivisor_pci::FunctionShell<F>>) {
+    let bus = RootBus::new(slots.ports(), slots.memory(), None);
+    let first = DeviceFunction::from_bits(0);
+    let shell = bus.add_at(name, first, chip).expect("the bus is empty");
+    slots.component(name, shell.clone());
+    (bus, shell)
+}
+
+/// The operation that writes to the register `index` of a fuzzer's.
+fn write(index: u8, data: &[u8]) -> Vec<u8> {
+    let width = data.len().ilog2().to_le_bytes();
+    [&[0, index], width.get(..1).unwrap_or_default(), data].concat()
+}
+
+/// Selects a register of configuration space, and writes and reads it; CONFIG_ADDRESS and CONFIG_DATA are the first
+/// two registers of the fuzzer.
+fn configure(register: u8, value: u32) -> Vec<u8> {
+    let address = 0x8000_0000_u32 | u32::from(register);
+    let parts = [
+        write(0, &address.to_le_bytes()),
+        write(1, &value.to_le_bytes()),
+        vec![5, 1, 2],
+    ];
+    parts.concat()
+}
+
+/// A module with the entry point of a `FUZZER`, its seeds, and others.
+macro_rules! chip {
+    ($(#[doc = $what:literal] $name:ident = $fuzzer:expr, $more:expr;)*) => {
+        $(#[doc = $what]
+        pub mod $name {
+            use super::*;
+
+            static FUZZER: BusFuzzer = $fuzzer;
+
+            /// The entry point; its input is a list of operations.
+            ///
+            /// # Panics
+            /// As [`BusFuzzer::run`] does.
+            pub fn target(data: &[u8]) {
+                FUZZER.run(data);
+            }
+
+            /// Inputs that visit each register.
+            #[must_use]
+            pub fn seeds() -> Vec<Vec<u8>> {
+                let mut seeds = FUZZER.seeds();
+                let more: Vec<Vec<u8>> = $more;
+                seeds.extend(more);
+                seeds
+            }
+        })*
+    };
+}
+
+chip! {
+    /// `debugcon`, whose output takes nothing while the outside does not work.
+    debugcon = BusFuzzer {
+        space: Space::Ports,
+        base: 0x402,
+        size: 1,
+        registers: &[0],
+        fit: |world, slots| {
+            let chip = hvm::debugcon::DebugConsole::new(Box::new(world.outside.clone()));
+            slots.pio("debugcon", 0x402, hvm::debugcon::PORTS, Widths::BYTES, chip)?;
+            Ok(())
+        },
+    }, Vec::new();
+
+    /// `fw_cfg`, with two items and two files.
+    fw_cfg = BusFuzzer {
+        space: Space::Ports,
+        base: 0x510,
+        size: 12,
+        registers: &[0, 1, 4, 8],
+        fit: fit_fw_cfg,
+    }, {
+        // Each key is selected and read; then a request that is all zeros, and one that is nowhere.
+        let keys = [0x00_u16, 0x01, 0x05, 0x19, 0x20, 0x21, 0x22, 0xffff];
+        let mut walk: Vec<u8> = Vec::new();
+        for key in keys {
+            walk.extend(write(0, &key.to_le_bytes()));
+            walk.extend([5, 1, 0, 5, 1, 0, 15, 1]);
+        }
+        let request = [write(2, &[0; 4]), write(3, &[0, 0, 0x10, 0]), write(3, &[0xff; 4])];
+        vec![walk, request.concat()]
+    };
+
+    /// `i440fx`, and the writes that it lets through.
+    i440fx = BusFuzzer {
+        space: Space::Ports,
+        base: PCI,
+        size: ports::PORTS as u64,
+        registers: &[0, 4, 5, 6, 7],
+        fit: fit_i440fx,
+    }, {
+        let registers = [
+            (0x04, 0xffff_ffff),
+            (0x58, 0x3333_3010),
+            (0x5c, 0x3333_3333),
+            (0x58, 0x1111_1010),
+            (0x58, 0x2222_2010),
+            (0x70, 0x0048_0000),
+            (0x70, 0x0018_0000),
+            (0x90, 0xffff_ffff),
+        ];
+        vec![registers.into_iter().flat_map(|(at, value)| configure(at, value)).chain([15, 1]).collect()]
+    };
+
+    /// `piix3`, whose four interrupt lines the input drives, and its reset control.
+    piix3 = BusFuzzer {
+        space: Space::Ports,
+        base: PCI,
+        size: ports::PORTS as u64,
+        registers: &[0, 4, 1, 5],
+        fit: fit_piix3,
+    }, {
+        let routed = configure(0x60, 0x0b0b_0a0a);
+        let moved = configure(0x60, 0x8005_090a);
+        let lines = [13, 0, 1, 13, 1, 1, 13, 3, 1];
+        let reset = [write(2, &[2]), vec![5, 2, 0], write(2, &[6])].concat();
+        vec![[&routed[..], &lines, &[15, 1], &moved, &[13, 0, 0], &reset].concat()]
+    };
+
+    /// `piix4_pm`: the function, its ports wherever they are, APM and the general purpose events.
+    piix4_pm = BusFuzzer {
+        space: Space::Ports,
+        base: 0xb2,
+        size: 2,
+        registers: &[
+            PCI - 0xb2,
+            PCI - 0xb2 + 4,
+            0,
+            1,
+            0xb000 - 0xb2,
+            0xb002 - 0xb2,
+            0xb004 - 0xb2,
+            0xb008 - 0xb2,
+            0xb034 - 0xb2,
+            0xafe0 - 0xb2,
+            0xafe2 - 0xb2,
+        ],
+        fit: fit_piix4_pm,
+    }, {
+        let placed = [configure(0x40, 0xb001), configure(0x80, 1)].concat();
+        let enabled = [
+            write(5, &[0x01, 0x01]),
+            write(2, &[0xf1]),
+            vec![12, 1, 10, 0xff, 24, 5, 4, 1, 15, 1],
+            write(4, &[0xff, 0xff]),
+            write(6, &[0x00, 0x20]),
+            configure(0x40, 0xc001),
+            vec![5, 4, 1],
+        ];
+        vec![[placed, enabled.concat()].concat()]
+    };
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "a target that cannot be set up is wrong itself"
+)]
+fn fit_fw_cfg(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::routing::RouteError> {
+    let items = hvm::fw_cfg::Items::default().with(5, &[2, 0]);
+    let items = items.with_file("etc/a", &[0x5a; 300]);
+    let items = items.and_then(|items| items.with_file("etc/b", b"b"));
+    let chip = hvm::fw_cfg::FwCfg::new(&items.expect("two names"), world.host.clone());
+    slots.pio(
+        "fw-cfg",
+        0x510,
+        hvm::fw_cfg::PORTS,
+        hvm::fw_cfg::WIDTHS,
+        chip,
+    )?;
+    Ok(())
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "a target that cannot be set up is wrong itself"
+)]
+fn fit_i440fx(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::routing::RouteError> {
+    let options = hvm::i440fx::Options::default();
+    let chip = hvm::i440fx::I440fx::new(options, world.host.clone()).expect("it fits");
+    let shadow = chip.shadow_writes(world.host.clone());
+    let (at, size) = (hvm::i440fx::AREA, hvm::i440fx::AREA_SIZE);
+    slots.mmio("i440fx-shadow", at, size, Widths::ANY, shadow)?;
+    let (bus, _) = on_bus(slots, "i440fx", chip);
+    let chip = bus.config_ports();
+    slots.pio("pci-config", 0xcf8, ports::PORTS, ports::WIDTHS, chip)?;
+    Ok(())
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "a target that cannot be set up is wrong itself"
+)]
+fn fit_piix3(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::routing::RouteError> {
+    let isa = [(); 16].map(|()| Wire::new(world.host.clone()).line());
+    let chip = hvm::piix3::Piix3::new(isa).expect("it fits");
+    (0..4).for_each(|pirq| world.add_line(chip.pirq(pirq).line()));
+    let reset = chip.reset_port(world.host.clone());
+    let (bus, _) = on_bus(slots, "piix3", chip);
+    let chip = bus.config_ports().with_passed(Box::new(reset));
+    slots.pio("pci-config", 0xcf8, ports::PORTS, ports::WIDTHS, chip)?;
+    Ok(())
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "a target that cannot be set up is wrong itself"
+)]
+fn fit_piix4_pm(
+    world: &World,
+    slots: &mut Slots,
+) -> Result<(), trivisor_buses::routing::RouteError> {
+    use hvm::piix4_pm as pm;
+    let host = &world.host;
+    let block = pm::PmBlock::new(host.line(), host.clone(), host.clone());
+    let block = Shell::new("block", pm::WIDTHS, block);
+    slots.component("block", block.clone());
+    slots.power_button(Arc::new(pm::FrontButton(block.clone())));
+    let (bus, moved) = (Arc::downgrade(slots.ports()), block.clone());
+    let now = Mutex::new(None);
+    let place = move |base: Option<u16>| {
+        let Some(bus): Option<Arc<PortBus>> = bus.upgrade() else {
+            return;
+        };
+        let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = now.take() {
+            assert!(bus.detach(old), "the ports were at {old:#x}");
+        }
+        let wanted = base.map(u64::from);
+        *now = wanted.filter(|base| {
+            let block = moved.clone();
+            bus.attach("block", *base, pm::PM_PORTS.into(), block)
+                .is_ok()
+        });
+    };
+    let chip = pm::Piix4Pm::new(Arc::new(place)).expect("it fits");
+    let (bus, _) = on_bus(slots, "piix4-pm", chip);
+    let chip = bus.config_ports();
+    slots.pio("pci-config", 0xcf8, ports::PORTS, ports::WIDTHS, chip)?;
+    let chip = pm::Apm::new(block);
+    slots.pio("apm", 0xb2, pm::APM_PORTS, Widths::BYTES, chip)?;
+    slots.pio(
+        "gpe0",
+        0xafe0,
+        pm::GPE_PORTS,
+        pm::WIDTHS,
+        pm::Gpe0::default(),
+    )?;
+    Ok(())
+}

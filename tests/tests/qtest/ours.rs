@@ -1,0 +1,76 @@
+//! Our chips on buses of their own, without KVM.
+
+use std::sync::Arc;
+
+use trivisor_buses::routing::{Memory, Ports, View};
+use trivisor_buses::testing::TestHost;
+use trivisor_buses::{Shell, Slots};
+use trivisor_pci::{RootBus, ports};
+
+use crate::script::Machine;
+
+/// Slots for chips, and PCI's configuration ports.
+pub(crate) struct Ours {
+    pub(crate) host: Arc<TestHost>,
+    ports: View<Ports>,
+    memory: View<Memory>,
+    pub(crate) slots: Slots,
+    pub(crate) pci: RootBus,
+}
+
+impl Ours {
+    /// With the chips that `fit` puts there.
+    pub(crate) fn new(fit: impl FnOnce(&Arc<TestHost>, &mut Slots, &RootBus)) -> Self {
+        let host = TestHost::new();
+        let mut slots = Slots::new(host.as_host());
+        let pci = RootBus::new(slots.ports(), slots.memory(), None);
+        let config = Shell::new("pci-config", ports::WIDTHS, pci.config_ports());
+        let size = ports::PORTS.into();
+        slots
+            .ports()
+            .attach("pci-config", 0xcf8, size, config)
+            .unwrap();
+        fit(&host, &mut slots, &pci);
+        Self {
+            host,
+            ports: slots.ports().view(),
+            memory: slots.memory().view(),
+            slots,
+            pci,
+        }
+    }
+}
+
+impl Machine for Ours {
+    fn port_read(&mut self, port: u16, width: usize) -> u32 {
+        let mut data = [0; 4];
+        self.ports.read(port.into(), &mut data[..width]);
+        u32::from_le_bytes(data)
+    }
+
+    fn port_write(&mut self, port: u16, width: usize, value: u32) {
+        self.ports.write(port.into(), &value.to_le_bytes()[..width]);
+    }
+
+    fn port_read_string(&mut self, port: u16, width: usize, count: usize) -> Vec<u8> {
+        let mut data = vec![0; width * count];
+        self.ports.read_string(port, width, &mut data);
+        data
+    }
+
+    fn load(&mut self, address: u64, len: usize) -> Vec<u8> {
+        let mut data = vec![0; len];
+        if !self.host.memory.ram().read(address, &mut data) {
+            self.memory.read(address, &mut data);
+        }
+        data
+    }
+
+    fn store(&mut self, address: u64, data: &[u8]) {
+        if !self.host.memory.ram().write(address, data) {
+            self.memory.write(address, data);
+        }
+    }
+
+    fn breathe(&mut self) {}
+}

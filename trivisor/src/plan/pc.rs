@@ -1,0 +1,213 @@
+//! What a PC has beside other machines: its firmware.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use trivisor_backends::image;
+use trivisor_devices_hvm::board::BootDevice;
+
+use super::create;
+use super::virtio::{Image, open_image};
+use crate::arguments::{DiskArgument, DiskFormat, FirmwareArgument};
+use crate::failure::{Failure, chain};
+use crate::settings::BootSettings;
+
+/// Where packages put SeaBIOS: Debian, Ubuntu and Fedora; Arch and QEMU itself.
+const SEABIOS: [&str; 3] = [
+    "/usr/share/seabios/bios-256k.bin",
+    "/usr/share/qemu/bios-256k.bin",
+    "/usr/share/qemu-kvm/bios-256k.bin",
+];
+
+/// Where packages put the option ROM of the VGA.
+const VGA_ROM: [&str; 5] = [
+    "/usr/share/seabios/vgabios-stdvga.bin",
+    "/usr/share/seavgabios/vgabios-stdvga.bin",
+    "/usr/share/qemu/vgabios-stdvga.bin",
+    "/usr/share/qemu-kvm/vgabios-stdvga.bin",
+    "/usr/lib/qemu/vgabios-stdvga.bin",
+];
+
+/// Bytes of an option ROM at most: what its length byte can say.
+const ROM_MAX: u64 = 255 * 512;
+
+/// An open file with the name that the user knows it by.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+}
+
+/// A PC's parts.
+#[derive(Debug, Default)]
+pub(crate) struct Pc {
+    pub(crate) firmware: Option<Named>,
+    pub(crate) boot_order: Vec<BootDevice>,
+    pub(crate) debug_console: Option<File>,
+    /// The firmware's screen is on the first serial port, too.
+    pub(crate) serial_screen: bool,
+    /// Disks on the IDE cables, by channel, the master first.
+    pub(crate) disks: [[Option<Image>; 2]; 2],
+    /// The CD in the drive, which is the second cable's master.
+    pub(crate) cd: Option<Image>,
+    /// The VGA's option ROM; without firmware nobody would run it.
+    pub(crate) vga_rom: Option<Vec<u8>>,
+}
+
+impl Pc {
+    /// Opens them; where a kernel is named, there is no firmware.
+    pub(super) fn new(boot: &BootSettings, console: Option<&PathBuf>) -> Result<Self, Failure> {
+        let firmware = match (&boot.firmware, &boot.kernel) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::usage(
+                    "--kernel is started without firmware",
+                    "leave out --kernel or --firmware",
+                ));
+            }
+            (None, Some(_)) => None,
+            (None | Some(FirmwareArgument::SeaBios), None) => Some(sea_bios()?),
+            (Some(FirmwareArgument::File(path)), None) => Some(firmware(path)?),
+        };
+        let vga_rom = firmware.as_ref().map(|_| vga_rom()).transpose()?;
+        let boot_order = boot.boot.as_ref().map(|order| order.0.clone());
+        Ok(Self {
+            firmware,
+            vga_rom,
+            boot_order: boot_order.unwrap_or_default(),
+            debug_console: console.map(|path| create(path)).transpose()?,
+            cd: boot.cdrom.as_deref().map(open_cd).transpose()?,
+            disks: Default::default(),
+            serial_screen: boot.serial_screen,
+        })
+    }
+
+    /// Connects disks in the order in which they were named; the CD drive has its place.
+    pub(super) fn connect(&mut self, disks: Vec<Image>) -> Result<(), Failure> {
+        let [[first, second], [third, fourth]] = &mut self.disks;
+        let mut places = vec![first, second, fourth];
+        if self.cd.is_none() {
+            places.insert(2, third);
+        }
+        let (count, room) = (disks.len(), places.len());
+        if count > room {
+            return Err(Failure::usage(
+                format!("{count} disks on IDE: there is room for {room}"),
+                "give further ones bus=virtio",
+            ));
+        }
+        for (place, disk) in places.into_iter().zip(disks) {
+            *place = Some(disk);
+        }
+        Ok(())
+    }
+
+    /// All images.
+    fn images(&self) -> impl Iterator<Item = &Image> {
+        self.disks.iter().flatten().flatten().chain(&self.cd)
+    }
+
+    /// Others may have the images from now on.
+    pub(crate) fn unlock_disks(&self) {
+        self.images().for_each(Image::unlock);
+    }
+
+    /// The descriptors that the VM process keeps.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let images = self.images().flat_map(|disk| disk.image.descriptors());
+        let files = self.debug_console.iter().map(AsFd::as_fd);
+        let firmware = self.firmware.iter().map(|firmware| firmware.file.as_fd());
+        images.chain(files).chain(firmware)
+    }
+}
+
+/// Bytes of a CD's sector.
+const CD_SECTOR: u64 = 2048;
+
+/// Opens the image of a CD: raw, and nobody writes to it.
+fn open_cd(path: &Path) -> Result<Image, Failure> {
+    let wrong = |what: String| {
+        Failure::usage(
+            format!("CD {}: {what}", path.display()),
+            "--cdrom takes an ISO image",
+        )
+    };
+    let disk = DiskArgument {
+        ro: true,
+        format: Some(DiskFormat::Raw),
+        ..DiskArgument::of(path)
+    };
+    let image = open_image(disk)?;
+    let file = image::open_plain(path).map_err(|error| wrong(chain(&error)))?;
+    let size = file
+        .metadata()
+        .map_err(|error| wrong(error.to_string()))?
+        .len();
+    if size == 0 || !size.is_multiple_of(CD_SECTOR) {
+        return Err(wrong(format!(
+            "its {size} bytes are no whole sectors of {CD_SECTOR}"
+        )));
+    }
+    Ok(image)
+}
+
+/// The host's SeaBIOS.
+pub(crate) fn sea_bios() -> Result<Named, Failure> {
+    let found = SEABIOS.iter().map(Path::new).find(|path| path.exists());
+    match found {
+        Some(path) => firmware(path),
+        None => Err(Failure::usage(
+            "this host has no SeaBIOS",
+            "install it (apt install seabios, dnf install seabios-bin), or name a file with --firmware FILE",
+        )),
+    }
+}
+
+fn vga_rom() -> Result<Vec<u8>, Failure> {
+    use std::io::Read;
+    let found = VGA_ROM.iter().map(Path::new).find(|path| path.exists());
+    let path = found.ok_or_else(|| {
+        Failure::usage(
+            "this host has no option ROM for the VGA",
+            "install it (apt install seabios, dnf install seavgabios-bin)",
+        )
+    })?;
+    let wrong = |what: String| {
+        let advice = "install the package that has it again (seabios, seavgabios-bin)";
+        Failure::usage(format!("option ROM {what}"), advice)
+    };
+    let file = image::open_plain(path).map_err(|error| wrong(chain(&error)))?;
+    let mut rom = Vec::new();
+    let read = file.take(ROM_MAX + 1).read_to_end(&mut rom);
+    read.map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+    let fits = u64::try_from(rom.len()).is_ok_and(|len| len <= ROM_MAX);
+    if !(fits && rom.starts_with(&[0x55, 0xaa])) {
+        return Err(wrong(format!("{} is none", path.display())));
+    }
+    Ok(rom)
+}
+
+fn firmware(path: &Path) -> Result<Named, Failure> {
+    let file = image::open_plain(path).map_err(|error| {
+        Failure::usage(
+            format!("firmware {}", chain(&error)),
+            "name a readable file with --firmware",
+        )
+    })?;
+    Ok(Named {
+        path: path.into(),
+        file,
+    })
+}
+
+/// Whether a raw image begins with a sector that a PC would boot. One that cannot be read has none: what is wrong
+/// with it is told when it is opened for good.
+pub(super) fn has_boot_sector(disk: &DiskArgument) -> bool {
+    use std::os::unix::fs::FileExt;
+    const SIGNATURE: [u8; 2] = [0x55, 0xaa];
+    let mut found = [0; 2];
+    let Ok(file) = image::open_plain(&disk.file) else {
+        return false;
+    };
+    file.read_exact_at(&mut found, 510).is_ok() && found == SIGNATURE
+}
