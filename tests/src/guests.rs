@@ -93,3 +93,9 @@ pub fn memtest() -> PathBuf {
 pub fn grub_rescue() -> PathBuf {
     path("TRIVISOR_TEST_GRUB_RESCUE")
 }
+
+/// Memtest86+ on a CD.
+#[must_use]
+pub fn memtest_cd() -> PathBuf {
+    path("TRIVISOR_TEST_MEMTEST_CD")
+}

@@ -6,7 +6,7 @@ mod session;
 
 pub use guests::{
     bare_metal, debian_kernel, example, grub_rescue, initramfs, invaders, linux_bzimage,
-    linux_vmlinux, memtest, trivisor, xen, xen_shim,
+    linux_vmlinux, memtest, memtest_cd, trivisor, xen, xen_shim,
 };
 pub use session::{Ended, Session};
 

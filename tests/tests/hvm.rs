@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use trivisor_tests::{Ended, Session, grub_rescue, kvm_wanted, slow_wanted, trivisor};
+use trivisor_tests::{Ended, Session, grub_rescue, kvm_wanted, memtest_cd, slow_wanted, trivisor};
 
 /// `trivisor run` of a PC with little memory.
 fn run(options: &[&str]) -> Session {
@@ -156,8 +156,8 @@ fn screen_with(name: &str, text: &str) -> String {
     let deadline = Instant::now() + Duration::from_secs(300);
     loop {
         let mut screenshot = Command::new(trivisor());
-        let screenshot = screenshot.args(["screenshot", name, "--text"]).output();
-        let screen = String::from_utf8(screenshot.unwrap().stdout).unwrap();
+        let said = screenshot.args(["screenshot", name, "--text"]).output();
+        let screen = String::from_utf8(said.unwrap().stdout).unwrap();
         if screen.contains(text) {
             return screen;
         }
@@ -196,4 +196,19 @@ fn grub_comes_up_and_switches_the_power_off_by_acpi() {
     vm.type_bytes(b"halt\r");
     let ended = vm.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+}
+
+#[test]
+fn memtest_finds_its_memory_and_no_errors() {
+    if !slow_wanted("Memtest86+ from its CD") {
+        return;
+    }
+    let name = format!("hvm-memtest-{}", std::process::id());
+    let cd = memtest_cd();
+    let _vm = run(&[cd.to_str().unwrap(), "--memory", "16M", "--name", &name]);
+    let title = screen_with(&name, "Memtest86+ v6");
+    assert!(title.contains("Memory  :   16MB"), "{title}");
+    // Those of addresses are behind it, when those of patterns begin.
+    let screen = screen_with(&name, "Test #3");
+    assert!(screen.contains("Errors: 0 "), "{screen}");
 }

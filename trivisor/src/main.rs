@@ -83,12 +83,21 @@ fn print(bytes: &[u8]) -> ExitCode {
 }
 
 fn run(mut arguments: RunArguments) -> Result<ExitCode, Failure> {
-    let mut settings = match arguments.image.take() {
-        Some(file) => read_settings(&file)?,
-        None => Settings::default(),
+    let image = arguments.image.take();
+    let is_settings = |file: &Path| {
+        file.extension()
+            .is_some_and(|extension| extension == "toml")
     };
+    let (file, medium) = match image {
+        Some(file) if is_settings(&file) => (Some(file), None),
+        other => (None, other),
+    };
+    let mut settings = file.map_or_else(|| Ok(Settings::default()), |file| read_settings(&file))?;
     let print_config = arguments.print_config;
     arguments.apply(&mut settings);
+    if let Some(medium) = medium {
+        plan::pc::insert(&mut settings, medium)?;
+    }
     if print_config {
         plan::resolve(&mut settings)?;
         let text = settings.to_toml();
@@ -102,15 +111,6 @@ fn run(mut arguments: RunArguments) -> Result<ExitCode, Failure> {
 }
 
 fn read_settings(file: &Path) -> Result<Settings, Failure> {
-    if file.extension().is_none_or(|extension| extension != "toml") {
-        return Err(Failure::usage(
-            format!(
-                "{}: bootable media need mode hvm, which is not in this version",
-                file.display()
-            ),
-            "name a file of settings that ends in .toml, or a kernel with --kernel",
-        ));
-    }
     Settings::read(file).map_err(|error| {
         Failure::usage(
             chain(&error),

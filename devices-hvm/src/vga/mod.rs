@@ -47,7 +47,8 @@
 //!
 //! **Differs** from QEMU's: the DAC has six bits as the datasheet says, unless DISPI's 8BIT_DAC is set; chain 4 and
 //! odd/even addresses lie in the planes where the datasheet puts them; miscellaneous output's RAM enable is obeyed; the
-//! palette cannot be written while PAS is set; registers that do not exist read 0.
+//! palette cannot be written while PAS is set, and 0x3c0 always reads the index; registers that do not exist read 0. A
+//! DISPI offset at which the picture would leave its line is 0, QEMU's is 16000; BANK is 0 when a mode ends.
 //!
 //! **Relied on by**: SeaBIOS's option ROM for this function, and all that calls it (GRUB, syslinux); Linux (vgacon,
 //! vesafb, bochs-drm).

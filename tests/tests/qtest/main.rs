@@ -8,6 +8,7 @@ mod ide;
 mod ours;
 mod qemu;
 mod script;
+mod vga;
 
 /// Whether QEMU is there; a test that is left out says so.
 fn qemu_is_there(test: &str) -> bool {

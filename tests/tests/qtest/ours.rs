@@ -41,6 +41,15 @@ impl Ours {
     }
 }
 
+impl Ours {
+    /// A device stands there, if need be in front of the RAM.
+    fn is_device(&self, address: u64) -> bool {
+        let routes = self.slots.memory().list();
+        let mut routes = routes.iter();
+        routes.any(|(first, last, _)| (*first..=*last).contains(&address))
+    }
+}
+
 impl Machine for Ours {
     fn port_read(&mut self, port: u16, width: usize) -> u32 {
         let mut data = [0; 4];
@@ -60,14 +69,14 @@ impl Machine for Ours {
 
     fn load(&mut self, address: u64, len: usize) -> Vec<u8> {
         let mut data = vec![0; len];
-        if !self.host.memory.ram().read(address, &mut data) {
+        if self.is_device(address) || !self.host.memory.ram().read(address, &mut data) {
             self.memory.read(address, &mut data);
         }
         data
     }
 
     fn store(&mut self, address: u64, data: &[u8]) {
-        if !self.host.memory.ram().write(address, data) {
+        if self.is_device(address) || !self.host.memory.ram().write(address, data) {
             self.memory.write(address, data);
         }
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod hvm;
 mod pv;
 mod served;
 
@@ -54,7 +55,6 @@ fn usage() {
     refused(&["run", "--mode", "xen"], 2, "no mode");
     refused(&["run", "--mode", "pv"], 2, "no kernel");
     refused(&["run", "--mode", "turbo"], 2, "turbo");
-    refused(&["run", "installer.iso"], 2, "hvm");
     refused(&["run"], 2, "no kernel");
     refused(&["run", "--memory", "lots", "--kernel", "x"], 2, "lots");
     refused(&["stop", "no-such-vm"], 2, "no-such-vm");

@@ -15,8 +15,8 @@ use crate::settings::{
 
 #[derive(Debug, Args, Default)]
 pub(crate) struct RunArguments {
-    /// A file of settings (vm.toml)
-    #[arg(value_name = "VM.TOML")]
+    /// A file of settings that ends in .toml, or what a PC boots: an ISO image, a raw disk
+    #[arg(value_name = "IMAGE")]
     pub(crate) image: Option<PathBuf>,
     /// Which board: auto, basic, pv, hvm [default: auto]
     #[arg(long, value_name = "MODE")]

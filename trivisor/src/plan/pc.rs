@@ -11,7 +11,7 @@ use super::create;
 use super::virtio::{Image, open_image};
 use crate::arguments::{DiskArgument, DiskFormat, FirmwareArgument};
 use crate::failure::{Failure, chain};
-use crate::settings::BootSettings;
+use crate::settings::{BootSettings, Settings};
 
 /// Where packages put SeaBIOS: Debian, Ubuntu and Fedora; Arch and QEMU itself.
 const SEABIOS: [&str; 3] = [
@@ -200,14 +200,46 @@ fn firmware(path: &Path) -> Result<Named, Failure> {
     })
 }
 
+/// A medium that is named without a flag: a CD for the drive, or a disk that boots.
+pub(crate) fn insert(settings: &mut Settings, medium: PathBuf) -> Result<(), Failure> {
+    let file = image::open_plain(&medium).map_err(|error| {
+        Failure::usage(
+            chain(&error),
+            "name settings (a file that ends in .toml), an ISO image, or a disk that boots",
+        )
+    })?;
+    let disk = DiskArgument::of(&medium);
+    if holds(&file, ISO_9660.0, &ISO_9660.1) {
+        settings.boot.cdrom = Some(medium);
+    } else if has_boot_sector(&disk) {
+        settings.disk.insert(0, disk);
+    } else {
+        return Err(Failure::usage(
+            format!(
+                "{} is neither an ISO image nor a raw disk that boots",
+                medium.display()
+            ),
+            "name settings by a file that ends in .toml, a kernel with --kernel, other disks with --disk",
+        ));
+    }
+    Ok(())
+}
+
+/// Identifier of a CD's volume descriptor: in sector 16, behind its type (ECMA-119, 8.1).
+const ISO_9660: (u64, [u8; 5]) = (16 * CD_SECTOR + 1, *b"CD001");
+/// Signature of a boot sector.
+const BOOT_SECTOR: (u64, [u8; 2]) = (510, [0x55, 0xaa]);
+
+/// Whether a file has these bytes there.
+fn holds<const N: usize>(file: &File, at: u64, wanted: &[u8; N]) -> bool {
+    use std::os::unix::fs::FileExt;
+    let mut found = [0; N];
+    file.read_exact_at(&mut found, at).is_ok() && found == *wanted
+}
+
 /// Whether a raw image begins with a sector that a PC would boot. One that cannot be read has none: what is wrong
 /// with it is told when it is opened for good.
 pub(super) fn has_boot_sector(disk: &DiskArgument) -> bool {
-    use std::os::unix::fs::FileExt;
-    const SIGNATURE: [u8; 2] = [0x55, 0xaa];
-    let mut found = [0; 2];
-    let Ok(file) = image::open_plain(&disk.file) else {
-        return false;
-    };
-    file.read_exact_at(&mut found, 510).is_ok() && found == SIGNATURE
+    let file = image::open_plain(&disk.file);
+    file.is_ok_and(|file| holds(&file, BOOT_SECTOR.0, &BOOT_SECTOR.1))
 }

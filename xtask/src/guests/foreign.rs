@@ -57,6 +57,12 @@ const IMAGES: &[Image] = &[
         name: "memtest",
     },
     Image {
+        variable: "TRIVISOR_TEST_MEMTEST_CD",
+        package: "memtest86+",
+        path: "usr/lib/memtest86+/memtest86+x64.iso",
+        name: "memtest-cd",
+    },
+    Image {
         variable: "TRIVISOR_TEST_GRUB_RESCUE",
         package: "grub-rescue-pc",
         path: "usr/lib/grub-rescue/grub-rescue-cdrom.iso",
