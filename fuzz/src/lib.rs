@@ -4,10 +4,10 @@
 pub mod bus;
 pub mod corpus;
 pub mod devices;
+pub mod drives;
 pub mod emulator;
 pub mod engine;
 pub mod features;
-pub mod ide;
 pub mod loader;
 mod mutate;
 pub mod pci;
@@ -43,7 +43,7 @@ pub static TARGETS: &[Target] = targets! {
     loader::{elf pvh multiboot1 multiboot2 bzimage gzip bzip2 lzma xz lz4 zstd}
     emulator::{step}
     devices::{debug_exit i8042 ioapic pmem power pvpanic rtc uart vmgenid}
-    ide::{ide}
+    drives::{ide}
     queues::{split_queue packed_queue}
     pci::{pci_memory pci_ports}
     virtio::{balloon block console input net rng virtio_pmem vsock}

@@ -190,7 +190,7 @@ fn fit(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::routing::
     Ok(())
 }
 
-/// The one target.
+/// The controller with all of them.
 pub mod ide {
     use super::*;
 
