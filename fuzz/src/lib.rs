@@ -4,6 +4,7 @@
 pub mod bus;
 pub mod corpus;
 pub mod devices;
+pub mod drives;
 pub mod emulator;
 pub mod engine;
 pub mod features;
@@ -46,6 +47,7 @@ pub static TARGETS: &[Target] = targets! {
     emulator::{step}
     devices::{debug_exit i8042 ioapic pmem power pvpanic rtc uart vmgenid}
     hvm::{debugcon fw_cfg i440fx piix3 piix4_pm}
+    drives::{ide}
     screen::{vga}
     queues::{split_queue packed_queue}
     pci::{pci_memory pci_ports virtio_legacy}

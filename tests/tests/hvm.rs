@@ -210,5 +210,5 @@ fn memtest_finds_its_memory_and_no_errors() {
     assert!(title.contains("Memory  :   16MB"), "{title}");
     // Those of addresses are behind it, when those of patterns begin.
     let screen = screen_with(&name, "Test #3");
-    assert!(screen.contains("Errors: 0 "), "{screen}");
+    assert!(screen.contains("Errors: 0\n"), "{screen}");
 }

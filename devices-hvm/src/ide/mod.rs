@@ -71,6 +71,7 @@ mod link;
 mod pio;
 mod ports;
 pub mod regs;
+mod restore;
 mod state;
 mod task_file;
 

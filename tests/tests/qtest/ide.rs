@@ -86,7 +86,7 @@ fn run(test: &str, script: &str, least_steps: usize) {
     ]);
     let run = compare(script, &mut ours(), &mut theirs);
     assert!(run.steps >= least_steps, "{} steps", run.steps);
-    println!(
+    eprintln!(
         "{test}: {} steps, {} differences",
         run.steps, run.differences
     );

@@ -14,8 +14,8 @@ pub(crate) struct Ours {
     pub(crate) host: Arc<TestHost>,
     ports: View<Ports>,
     memory: View<Memory>,
-    pub(crate) slots: Slots,
-    pub(crate) pci: RootBus,
+    _slots: Slots,
+    _pci: RootBus,
 }
 
 impl Ours {
@@ -35,8 +35,8 @@ impl Ours {
             host,
             ports: slots.ports().view(),
             memory: slots.memory().view(),
-            slots,
-            pci,
+            _slots: slots,
+            _pci: pci,
         }
     }
 }

@@ -14,6 +14,7 @@ use super::commands::{Access, What};
 use super::{Disk, Job, SECTOR, geometry};
 
 /// Sectors that are moved at a time when they go through a buffer.
+#[expect(clippy::cast_possible_truncation, reason = "the quotient is 256")]
 const CHUNK: u32 = (MAX_BUFFER / SECTOR) as u32;
 
 /// A command that moves sectors.

@@ -86,16 +86,13 @@ fn with_length(data: &[u8]) -> Vec<u8> {
 pub(super) fn mode_pages(page: u8, changeable: bool, view: View) -> Option<Vec<u8>> {
     let recovery = [0x01, 6, 0, 5, 0, 0, 0, 0]; // five retries
     let audio = [0x0e, 14, 4, 0, 0, 0, 0, 75, 0, 0, 0, 0, 0, 0, 0, 0];
-    let mut capabilities = [0; 22];
-    capabilities[..2].copy_from_slice(&[0x2a, 20]);
-    // It reads CD-R, CD-RW and method 2; a tray, locked or not, that opens by command.
-    capabilities[2] = 0x07;
-    capabilities[4] = 0x70; // mode 2 form 1 and 2, several sessions
-    capabilities[6] = 0x29 | u8::from(view.locked) << 1;
-    for at in [8, 14] {
-        capabilities[at..at + 2].copy_from_slice(&SPEED.to_be_bytes());
-    }
-    capabilities[12..14].copy_from_slice(&512_u16.to_be_bytes()); // KiB of buffer
+    let [high, low] = SPEED.to_be_bytes();
+    // It reads CD-R, CD-RW and method 2, in mode 2 and in several sessions; a tray, locked or not, that opens by
+    // command; its speed, its volume levels, its buffer of 512 KiB.
+    let locks = 0x29 | u8::from(view.locked) << 1;
+    let capabilities = [
+        0x2a, 20, 0x07, 0, 0x70, 0, locks, 0, high, low, 0, 0, 2, 0, high, low, 0, 0, 0, 0, 0, 0,
+    ];
     let mut pages = Vec::new();
     let all: [&[u8]; 3] = [&recovery, &audio, &capabilities];
     for data in all {
@@ -210,9 +207,7 @@ pub(super) fn mechanism_status(view: View) -> Vec<u8> {
 
 /// READ DISC INFORMATION (MMC-2, 6.1.16): a disc that is complete.
 pub(super) fn disc_information() -> Vec<u8> {
-    let mut data = vec![0; 34];
-    data[..8].copy_from_slice(&[0, 32, 0x0e, 1, 1, 1, 1, 0x20]);
-    data
+    [&[0, 32, 0x0e, 1, 1, 1, 1, 0x20][..], &[0; 26]].concat()
 }
 
 /// READ TRACK INFORMATION (MMC-2, 6.1.23), of a track's number, or of a block.
@@ -225,10 +220,8 @@ pub(super) fn track_information(packet: Packet, blocks: u32) -> Result<Vec<u8>, 
         0 => return Err(Sense::NO_SUCH_BLOCK),
         _ => return Err(Sense::INVALID_FIELD),
     }
-    let mut data = vec![0; 28];
-    data[..8].copy_from_slice(&[0, 26, 1, 1, 0, 0x04, 0x01, 0]);
-    data[24..28].copy_from_slice(&blocks.to_be_bytes());
-    Ok(data)
+    let head = [0, 26, 1, 1, 0, 0x04, 0x01, 0];
+    Ok([&head[..], &[0; 16], &blocks.to_be_bytes()].concat())
 }
 
 /// READ SUBCHANNEL (SFF-8020i, 10.8.17): no audio plays.
@@ -245,9 +238,8 @@ pub(super) fn subchannel(packet: Packet) -> Result<Vec<u8>, Sense> {
             Ok(data)
         }
         format @ 2..=3 => {
-            let mut data = vec![0; 24];
-            data[..6].copy_from_slice(&[0, 0x15, 0, 20, format, 0x14]);
-            Ok(data)
+            let head = [0, 0x15, 0, 20, format, 0x14];
+            Ok([&head[..], &[0; 18]].concat())
         }
         _ => Err(Sense::INVALID_FIELD),
     }

@@ -67,10 +67,8 @@ impl Packet {
 /// Minute, second and frame of a block; the disc's first two seconds come before block 0.
 pub(super) fn msf(lba: u32) -> [u8; 3] {
     let frames = lba.saturating_add(150);
-    let minute = u8::try_from(frames / (60 * 75)).unwrap_or(u8::MAX);
-    #[expect(clippy::cast_possible_truncation, reason = "both are below 75")]
-    let (second, frame) = ((frames / 75 % 60) as u8, (frames % 75) as u8);
-    [minute, second, frame]
+    let parts = [frames / (60 * 75), frames / 75 % 60, frames % 75];
+    parts.map(|part| u8::try_from(part).unwrap_or(u8::MAX))
 }
 
 /// A block's address in a field of four bytes.

@@ -11,6 +11,7 @@ use super::super::pio::Pio;
 use super::{BLOCK, Cdrom, Job, Sense, set_reason};
 
 /// Blocks that are moved at a time when they go through a buffer.
+#[expect(clippy::cast_possible_truncation, reason = "the quotient is 64")]
 const CHUNK: u32 = (MAX_BUFFER / BLOCK) as u32;
 
 impl Cdrom {

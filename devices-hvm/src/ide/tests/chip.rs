@@ -29,9 +29,7 @@ fn configuration_space_is_as_its_table_says() {
     ] {
         assert_eq!(config(&rig, offset), reset, "{offset:x}");
         rig.config(offset, &[0xff; 4]);
-        let bits = config(&rig, offset) & !u32::from(offset == 4) & 0xffff_ffff;
-        let written = written & !u32::from(offset == 4);
-        assert_eq!(bits, written, "{offset:x}");
+        assert_eq!(config(&rig, offset), written, "{offset:x}");
     }
     rig.shell.with(Component::reset);
     assert_eq!((config(&rig, 0x40), config(&rig, 0x04)), (0, 0x0280_0000));

@@ -5,6 +5,9 @@ use trivisor_buses::testing::check_golden;
 use super::state::{DriveStateV1, KIND, VERSION};
 use super::*;
 
+/// Makes a state impossible.
+type Break<'a> = &'a dyn Fn(&mut DriveStateV1);
+
 /// A second machine of the same drives, restored from the first.
 fn twin(rig: &Rig) -> Rig {
     let saved = rig.shell.with(|ide| ide.save());
@@ -120,7 +123,7 @@ fn what_a_chip_cannot_have_is_refused() {
     for break_it in channel {
         assert!(refused(&|state| break_it(&mut state.channels[0])));
     }
-    let drive: [(usize, &dyn Fn(&mut DriveStateV1)); 24] = [
+    let drive: [(usize, Break<'_>); 24] = [
         (0, &|drive| drive.phase = 4),
         (0, &|drive| drive.phase = 0),
         (0, &|drive| drive.phase = 2),
