@@ -13,6 +13,7 @@ pub mod debugcon;
 mod dsdt;
 pub mod fw_cfg;
 pub mod i440fx;
+pub mod i8042;
 #[cfg(feature = "board")]
 pub mod map;
 pub mod piix3;
