@@ -9,8 +9,8 @@ use crate::dma::{Dma, DmaError};
 use crate::events::{EventSink, MachineEvent};
 use crate::line::{InterruptPins, Line, LineEnd, Wire};
 use crate::msi::{Msi, MsiSink, PinRoutes};
-use crate::shadow::{ShadowMap, ShadowRun};
 use crate::pages::PageMapper;
+use crate::shadow::{ShadowMap, ShadowRun};
 use crate::slots::Host;
 use crate::time::{Clock, GuestTime, WallClock};
 
