@@ -221,7 +221,7 @@ impl I8042 {
         let byte = self.command_byte();
         self.output = self.reply.take();
         if self.output.is_none() && !byte.keyboard_disabled() {
-            self.output = self.from_keyboard(byte.translate());
+            self.output = self.next_key_code(byte.translate());
         }
         if self.output.is_none() && !byte.auxiliary_disabled() {
             self.output = self.mouse.take().map(|value| Byte {
@@ -231,7 +231,7 @@ impl I8042 {
         }
     }
 
-    fn from_keyboard(&mut self, translate: bool) -> Option<Byte> {
+    fn next_key_code(&mut self, translate: bool) -> Option<Byte> {
         let mut value = self.keyboard.take()?;
         if translate {
             if value == 0xf0 {

@@ -292,3 +292,23 @@ fn state_comes_back() {
 }
 
 const GOLDEN: &str = "2001000000000000000000000000000000000000000000000000000000000000000100000000fa000000fa000102020000000000020000640000000000";
+
+#[test]
+fn the_layout_has_every_printable_character_of_ascii() {
+    use ps2::layout::{LayoutError, character, chord};
+    let mut keys = std::collections::BTreeSet::new();
+    for byte in b' '..=b'~' {
+        let key = character(byte.into()).unwrap();
+        assert!(keys.insert(key), "{key:?} makes two characters");
+        assert!(ps2::keys::set_1(key.0).is_some());
+    }
+    assert_eq!(character('Z'), Ok((44, true)));
+    assert_eq!(character('`'), Ok((41, false)));
+    assert_eq!(character('/'), Ok((53, false)));
+    assert_eq!(character('\u{e9}'), Err(LayoutError::Character('\u{e9}')));
+    assert_eq!(chord("ctrl-alt-del"), Ok(vec![29, 56, 111]));
+    assert_eq!(chord("Shift-a"), Ok(vec![42, 30]));
+    assert_eq!(chord("ctrl-"), Err(LayoutError::Name(String::new())));
+    assert_eq!(chord("a-hyper"), Err(LayoutError::Name("hyper".into())));
+    assert_eq!(chord(&"a-".repeat(8)), Err(LayoutError::TooMany(9)));
+}

@@ -5,6 +5,7 @@
 
 pub mod keyboard;
 pub mod keys;
+pub mod layout;
 pub mod mouse;
 
 use std::collections::VecDeque;
