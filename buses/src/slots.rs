@@ -10,6 +10,7 @@ use crate::component::{Component, RestoreError, SavedState};
 use crate::dma::Dma;
 use crate::doorbell::Doorbells;
 use crate::events::{EventSink, MemoryBalloon, PowerButton};
+use crate::input::{Keyboard, Pointer};
 use crate::line::InterruptPins;
 use crate::msi::{EoiTarget, MsiSink, PinRoutes};
 use crate::pages::PageMapper;
@@ -150,6 +151,10 @@ pub struct Fitted {
     pub consoles: Vec<Arc<dyn CharInput>>,
     /// The displays, the first one first.
     pub screens: Vec<Arc<dyn Screen>>,
+    /// The keyboard, where the machine has one.
+    pub keyboard: Option<Arc<dyn Keyboard>>,
+    /// The pointing device, where the machine has one.
+    pub pointer: Option<Arc<dyn Pointer>>,
     /// What the chips wait for on the host.
     pub sources: Vec<Source>,
 }
@@ -332,6 +337,16 @@ impl Slots {
     /// The machine has one more display.
     pub fn screen(&mut self, screen: Arc<dyn Screen>) {
         self.fitted.screens.push(screen);
+    }
+
+    /// The machine has a keyboard.
+    pub fn keyboard(&mut self, keyboard: Arc<dyn Keyboard>) {
+        self.fitted.keyboard = Some(keyboard);
+    }
+
+    /// The machine has a pointing device.
+    pub fn pointer(&mut self, pointer: Arc<dyn Pointer>) {
+        self.fitted.pointer = Some(pointer);
     }
 
     /// The board is complete.

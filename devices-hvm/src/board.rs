@@ -26,6 +26,7 @@ use crate::debugcon::{self, DebugConsole};
 use crate::fw_cfg::regs::key;
 use crate::fw_cfg::{self, FileError, FwCfg, Items};
 use crate::i440fx::{self, I440fx};
+use crate::i8042::{self, Hands, KeyboardController};
 use crate::ide::{self, CommandBlock, ControlBlock, Ide};
 pub use crate::ide::{DiskConfig, DriveConfig};
 use crate::piix3::Piix3;
@@ -137,6 +138,8 @@ impl Board for HvmBoard {
         let com1 = slots.pio("uart", map::COM1, uart::PORTS, Widths::BYTES, chip)?;
         slots.console(Arc::new(UartInput(com1)));
 
+        fit_keyboard(slots, &isa)?;
+
         // Clock, and what the set-up program has left in its RAM.
         let mut chip = Rtc::new(host.wall_clock.clone());
         let set_up = cmos::set_up(&mut chip, self.ram, self.cpus, &self.boot);
@@ -202,6 +205,23 @@ impl Isa {
     fn lines(&self) -> [Line; 16] {
         self.0.each_ref().map(|wire| wire.line())
     }
+}
+
+/// Keyboard and mouse, and the hands on them.
+fn fit_keyboard(slots: &mut Slots, isa: &Isa) -> Result<(), FitError> {
+    let pins = i8042::Pins {
+        keyboard: isa.line(map::KEYBOARD_IRQ),
+        auxiliary: isa.line(map::MOUSE_IRQ),
+        // The host's processors have no such pin.
+        a20: Line::detached(),
+    };
+    let chip = KeyboardController::new(pins, slots.host().events.clone());
+    let (at, ports) = (map::KEYBOARD, i8042::PORTS);
+    let shell = slots.pio("i8042", at, ports, Widths::BYTES, chip)?;
+    let hands = Arc::new(Hands(shell));
+    slots.keyboard(hands.clone());
+    slots.pointer(hands);
+    Ok(())
 }
 
 fn fit_firmware(slots: &mut Slots, firmware: &Arc<FileMapping>) -> Result<(), BoardError> {
@@ -475,7 +495,9 @@ const fn platform(cpus: u8, aml: &[u8]) -> acpi::pc::Pc<'_> {
         gpe0: map::GPE0,
         reset: (map::RESET, map::RESET_VALUE),
         century: rtc::regs::index::CENTURY,
-        boot_arch: acpi::boot_arch::LEGACY_DEVICES | acpi::boot_arch::NO_VGA,
+        boot_arch: acpi::boot_arch::LEGACY_DEVICES
+            | acpi::boot_arch::KEYBOARD_8042
+            | acpi::boot_arch::NO_VGA,
         aml,
     }
 }

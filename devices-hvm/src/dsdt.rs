@@ -10,7 +10,7 @@ use acpi_tables::{Aml, AmlSink};
 use trivisor_memory::RamLayout;
 use trivisor_mode_basic::{pvpanic, rtc, uart};
 
-use crate::{fw_cfg, map, piix4_pm};
+use crate::{fw_cfg, i8042, map, piix4_pm};
 
 /// Devices on bus 0.
 const DEVICES: u32 = 32;
@@ -122,6 +122,20 @@ fn isa() -> Done {
         &EISAName::new("PNP0501"),
         vec![&ports(map::COM1, uart::PORTS), &irq(map::COM1_IRQ)],
     );
+    let keyboard = device(
+        "KBD_",
+        &EISAName::new("PNP0303"),
+        vec![
+            &ports(map::KEYBOARD + i8042::regs::offset::DATA, 1),
+            &ports(map::KEYBOARD + i8042::regs::offset::STATUS_COMMAND, 1),
+            &irq(map::KEYBOARD_IRQ),
+        ],
+    );
+    let mouse = device(
+        "MOU_",
+        &EISAName::new("PNP0F13"),
+        vec![&irq(map::MOUSE_IRQ)],
+    );
     let clock = device(
         "RTC_",
         &EISAName::new("PNP0B00"),
@@ -149,6 +163,8 @@ fn isa() -> Done {
         vec![
             &Name::new("_ADR".into(), &address),
             &serial,
+            &keyboard,
+            &mouse,
             &clock,
             &crash_report,
             &taken,

@@ -13,6 +13,7 @@ pub mod debugcon;
 mod dsdt;
 pub mod fw_cfg;
 pub mod i440fx;
+pub mod i8042;
 pub mod ide;
 #[cfg(feature = "board")]
 pub mod map;

@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|
 //! | 0x020, 0x0a0, 0x4d0 | 8259s, ELCR (the host's) | | 0x000c0000 | segments that the host bridge switches, to 1 MiB |
 //! | 0x040, 0x061 | 8254, its gate (the host's) | | 0x000e0000 | the firmware's last 128 KiB, where the bus answers |
+//! | 0x060, 0x064 | keyboard controller | | | |
 //! | 0x070 to 0x071 | clock and CMOS RAM | | 0x80000000 or 0xc0000000 | PCI functions, to 0xfebfffff |
 //! | 0x0b2 to 0x0b3 | APM control | | 0xfec00000 | I/O APIC (the host's) |
 //! | 0x0f4 to 0x0f7 | debug exit, where it was asked for | | 0xfee00000 | local APICs (the host's) |
@@ -20,13 +21,17 @@
 //! | PCI device | function | | ISA interrupt | line |
 //! |---|---|---|---|---|
 //! | 0 | 0: host bridge | | 0 | 8254; pin 2 of the I/O APIC |
-//! | 1 | 0: ISA bridge, 1: IDE, 3: power management | | 4 | serial port |
-//! | 2 and on | what is plugged in | | 9 | SCI |
+//! | 1 | 0: ISA bridge, 1: IDE, 3: power management | | 1 | keyboard |
+//! | 2 and on | what is plugged in | | 4 | serial port |
+//! | | | | 9 | SCI |
 //! | | | | 10, 11 | PCI's four lines, where firmware leads them |
+//! | | | | 12 | mouse |
 //! | | | | 14, 15 | IDE, a channel each |
 
 use std::ops::RangeInclusive;
 
+/// Keyboard controller.
+pub const KEYBOARD: u16 = 0x60;
 /// Real-time clock.
 pub const RTC: u16 = 0x70;
 /// APM control.
@@ -53,6 +58,8 @@ pub const RESET_VALUE: u8 = 6;
 /// Ports of PCI functions, where there is no firmware to give them.
 pub const PCI_PORTS: RangeInclusive<u16> = 0xc000..=0xffff;
 
+/// ISA interrupt of the keyboard.
+pub const KEYBOARD_IRQ: usize = 1;
 /// ISA interrupt of the serial port.
 pub const COM1_IRQ: usize = 4;
 /// ISA interrupts of IDE's channels.
@@ -61,6 +68,8 @@ pub const IDE_IRQS: [usize; 2] = [14, 15];
 pub const IDE_PORTS: [(u64, u64); 2] = [(0x1f0, 0x3f6), (0x170, 0x376)];
 /// ISA interrupt of ACPI.
 pub const SCI_IRQ: usize = 9;
+/// ISA interrupt of the mouse.
+pub const MOUSE_IRQ: usize = 12;
 /// ISA interrupts of PIRQ A to D: where SeaBIOS leads them, and the board itself where there is no firmware.
 pub const PIRQ_IRQS: [u8; 4] = [10, 10, 11, 11];
 

@@ -6,8 +6,8 @@ use std::thread::Builder;
 
 use thiserror::Error;
 use trivisor_buses::{
-    Board, CharInput, FitError, Fitted, Host, InterruptPins, MemoryBalloon, PowerButton, Screen,
-    Slots,
+    Board, CharInput, FitError, Fitted, Host, InterruptPins, Keyboard, MemoryBalloon, Pointer,
+    PowerButton, Screen, Slots,
 };
 #[cfg(feature = "hvm")]
 use trivisor_devices_hvm::board::HvmBoard;
@@ -386,6 +386,18 @@ impl Machine {
     #[must_use]
     pub fn screen(&self) -> Option<&Arc<dyn Screen>> {
         self.fitted.screens.first()
+    }
+
+    /// The keyboard, where the board has one.
+    #[must_use]
+    pub fn keyboard(&self) -> Option<&Arc<dyn Keyboard>> {
+        self.fitted.keyboard.as_ref()
+    }
+
+    /// The pointing device, where the board has one.
+    #[must_use]
+    pub fn pointer(&self) -> Option<&Arc<dyn Pointer>> {
+        self.fitted.pointer.as_ref()
     }
 
     /// What the board's chips wait for on the host: for the thread that serves them, once. `None`: nothing.

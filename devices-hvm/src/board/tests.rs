@@ -52,6 +52,7 @@ fn ports_are_those_of_the_map() {
     let (_, fitted) = fit(board(Some(firmware(0x2_0000))));
     let ports: Vec<_> = fitted.ports.list();
     let expected = [
+        (0x60, 0x64, "i8042"),
         (0x70, 0x71, "rtc"),
         (0xb2, 0xb3, "apm"),
         (0xf4, 0xf7, "debug-exit"),
@@ -154,6 +155,28 @@ fn without_firmware_the_board_does_its_work() {
             .contains(&(0x600, 0x63f, "piix4-pm-block"))
     );
     assert_eq!(config_read(&fitted, 0x0860), 0x0b0b_0a0a);
+}
+
+#[test]
+fn hands_raise_the_interrupts_of_keyboard_and_mouse() {
+    let (host, fitted) = fit(board(None));
+    let mut ports = fitted.ports.view();
+    for (port, value) in [(0x64, 0x60), (0x60, 0x43), (0x64, 0xd4), (0x60, 0xf4)] {
+        ports.write(port, &[value]);
+    }
+    ports.read(0x60, &mut [0]);
+    host.pins.take();
+    assert!(fitted.keyboard.as_ref().unwrap().key(30, true));
+    assert_eq!(host.pins.take(), [(1, true)]);
+    let mut byte = [0];
+    ports.read(0x60, &mut byte);
+    assert_eq!((byte, host.pins.take()), ([0x1e], vec![(1, false)]));
+    let motion = trivisor_buses::Motion {
+        x: 1,
+        ..Default::default()
+    };
+    assert!(fitted.pointer.as_ref().unwrap().report(motion));
+    assert_eq!(host.pins.take(), [(12, true)]);
 }
 
 #[test]
