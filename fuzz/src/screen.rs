@@ -106,6 +106,10 @@ pub mod vga {
     }
 
     /// The modes of a BIOS: miscellaneous output, and each block's registers in order.
+    #[expect(
+        clippy::type_complexity,
+        reason = "a table of registers, a block of the chip a column"
+    )]
     const MODES: [(u8, [u8; 4], [u8; 9], [u8; 25], u8); 4] = [
         // Text of 80 columns.
         (

@@ -165,6 +165,10 @@ fn screen_with(name: &str, text: &str) -> String {
             Instant::now() < deadline,
             "no {text:?} on the screen:\n{screen}"
         );
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a screen tells nobody that it has changed"
+        )]
         std::thread::sleep(Duration::from_millis(500));
     }
 }

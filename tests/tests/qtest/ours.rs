@@ -14,7 +14,7 @@ pub(crate) struct Ours {
     pub(crate) host: Arc<TestHost>,
     ports: View<Ports>,
     memory: View<Memory>,
-    _slots: Slots,
+    slots: Slots,
     _pci: RootBus,
 }
 
@@ -35,7 +35,7 @@ impl Ours {
             host,
             ports: slots.ports().view(),
             memory: slots.memory().view(),
-            _slots: slots,
+            slots,
             _pci: pci,
         }
     }

@@ -21,7 +21,10 @@ impl VmProcess<'_> {
             return tell(Answer::Graphics);
         };
         let text = grid.text();
-        let end = text.floor_char_boundary(MAX_TEXT);
+        let end = (0..=MAX_TEXT.min(text.len()))
+            .rev()
+            .find(|end| text.is_char_boundary(*end))
+            .unwrap_or(0);
         let text = text.get(..end).unwrap_or_default().as_bytes();
         let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
         tell(Answer::Screen(Piece::Text { bytes }))?;
