@@ -31,7 +31,7 @@ fn registers_are_those_of_the_table() {
         (1..=4).map(|at| vga.dispi_read(at)).collect::<Vec<_>>(),
         [2560, 1600, 32, 2]
     );
-    vga.dispi_write(4, 0xffff & !1);
+    vga.dispi_write(4, 0xfffe);
     assert_eq!(vga.dispi_read(4), 0xe2, "bits that do not exist");
     set_vbe(&mut vga, 1024, 768, 32, 0x41);
     let found: Vec<u16> = (0..=11).map(|index| vga.dispi_read(index)).collect();
@@ -85,8 +85,8 @@ fn each_depth_is_drawn() {
     let bytes = |bpp: u16| usize::from(bpp.div_ceil(8));
     for (bpp, pixel, wanted) in [
         (8, &[0xa5][..], colour(0xa5)),
-        (15, &[0b0_00001, 0b0_11111_00], [0xff, 0x00, 0x08]),
-        (16, &[0b001_11111, 0b00001_000], [0x08, 0x04, 0xff]),
+        (15, &[0x01, 0x7c], [0xff, 0x00, 0x08]),
+        (16, &[0x3f, 0x08], [0x08, 0x04, 0xff]),
         (24, &[1, 2, 3], [3, 2, 1]),
         (32, &[1, 2, 3, 0xff], [3, 2, 1]),
     ] {

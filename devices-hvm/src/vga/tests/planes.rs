@@ -83,8 +83,8 @@ impl Model {
         let count = u32::from(self.gfx[3] & 7);
         let rotated = (u16::from(value) << 8 >> count).to_le_bytes();
         let rotated = rotated[1] | rotated[0];
-        for plane in 0..4 {
-            if !planes[plane] || self.seq[2] >> plane & 1 == 0 {
+        for (plane, open) in planes.into_iter().enumerate() {
+            if !open || self.seq[2] >> plane & 1 == 0 {
                 continue;
             }
             let mut new = 0;
@@ -129,7 +129,7 @@ fn the_window_does_what_the_model_does() {
             let value = random.byte();
             match random.below(16) {
                 0 => {
-                    model.misc = value & 0xef | 2 * u8::from(random.below(8) != 0);
+                    model.misc = value & 0xef | (2 * u8::from(random.below(8) != 0));
                     out(&mut vga, 0x3c2, model.misc);
                 }
                 index @ (2 | 4) => {
