@@ -105,12 +105,10 @@ pub mod vga {
         FUZZER.run(data);
     }
 
-    /// The modes of a BIOS: miscellaneous output, and each block's registers in order.
-    #[expect(
-        clippy::type_complexity,
-        reason = "a table of registers, a block of the chip a column"
-    )]
-    const MODES: [(u8, [u8; 4], [u8; 9], [u8; 25], u8); 4] = [
+    /// A mode of a BIOS: miscellaneous output, each block's registers in order, and the attribute mode.
+    type Mode = (u8, [u8; 4], [u8; 9], [u8; 25], u8);
+
+    const MODES: [Mode; 4] = [
         // Text of 80 columns.
         (
             0x67,

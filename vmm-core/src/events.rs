@@ -19,7 +19,7 @@ const SLICE: Duration = Duration::from_micros(50);
 /// something: a VMM's own loop polls it beside what else it waits for.
 ///
 /// A chip whose driver rings bells is looked at for a while after it had something to do, so that a busy driver need not
-/// ring. How long, [`Patience`] says; a machine at rest takes no time.
+/// ring. How long, `Patience` says; a machine at rest takes no time.
 pub struct EventLoop {
     epoll: OwnedFd,
     /// The descriptors, each with the place of its chip.

@@ -56,9 +56,11 @@ impl Assembly {
             (None, Piece::Picture { width, height }) => {
                 let possible =
                     (1..=MAX_WIDTH).contains(&width) && (1..=MAX_HEIGHT).contains(&height);
+                if !possible {
+                    return Err(NoScreen);
+                }
                 let bytes = to_usize(width) * to_usize(height) * 3;
-                let kind = Kind::Picture { width, height };
-                possible.then_some((kind, bytes)).ok_or(NoScreen)?
+                (Kind::Picture { width, height }, bytes)
             }
             (None, Piece::Text { bytes }) => {
                 let bytes = to_usize(bytes);

@@ -24,6 +24,16 @@ without guest RAM, at its peak, while a guest waits; the floor's guest cannot wa
 threads; entries are the KVM_RUN among them, and each ends with an exit to user space. In brackets: the ratio to the floor.
 ";
 
+const PROFILE: &str = "
+What trivisor without a jail does beside the floor, by a trace of its calls on a PVM host with nothing else to do:
+- The command line takes 170 µs, of which 30 are work and the rest the first touch of the pages for it.
+- Two threads are started before the guest is, one for the control socket and one for console and requests: 90 to 160 µs each.
+- KVM waits for a grace period when the filter of MSRs is set by which SYSCALL is repaired on PVM: 160 µs, milliseconds on a busy
+  host. That is done beside the waiting for memory, on a third thread.
+- At the end the threads tell each other, 100 µs; 3 ms more where the folder of running VMs is not on a tmpfs, but on ext4.
+- Of its memory 2.6 MiB is text, which the host maps around each first touch.
+";
+
 /// Where it was measured.
 pub(super) fn medians(rounds: usize) -> String {
     let kind = if contenders::is_pvm() {
@@ -48,6 +58,7 @@ pub(super) fn write(rows: &[Row], rounds: usize) -> String {
         .map(|row| (row.name, row.version.as_str()))
         .collect();
     text.push_str(&versions(&named));
+    text.push_str(PROFILE);
     text
 }
 
@@ -174,7 +185,7 @@ mod tests {
         let floor = "| floor | 2.00 (1.00) | 4.00 (1.00) | 2.00 (1.00) | - | 40 | 2 |";
         let other = "| other | 3.00 (1.50) | 6.00 (1.50) | 3.00 (1.50) | 1.50 | 40 | 2 |";
         assert_eq!(lines, [floor, other]);
-        assert!(write(&rows, 4).ends_with("Versions: floor 1, other 1.\n"));
+        assert!(write(&rows, 4).contains("\nVersions: floor 1, other 1.\n"));
         assert_eq!(devices(&rows), "");
         let rows = [
             row(contenders::PV, &[3], &[]),
