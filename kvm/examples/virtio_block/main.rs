@@ -43,9 +43,8 @@ impl Storage for Sector {
             let part = rest.split_off(..segment.len as usize);
             done &= part.is_some_and(|part| self.ram.write(segment.address, part));
         }
-        let (id, error) = (request.id, || io::ErrorKind::InvalidInput.into());
-        let result = done.then_some(()).ok_or_else(error);
-        self.ended.push_back(Completion::new(id, result));
+        let result = done.then_some(()).ok_or(io::ErrorKind::InvalidInput.into());
+        self.ended.push_back(Completion::new(request.id, result));
         Ok(())
     }
 
@@ -78,12 +77,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut vcpu = vm.create_vcpu(0)?;
     guest::load(&ram, &vcpu)?;
-
-    let mut bytes = text.into_bytes();
-    bytes.resize(512, b'.');
     let sector = Sector {
         ram: ram.clone(),
-        bytes,
+        bytes: format!("{text:.<512}").into_bytes(),
         ended: VecDeque::new(),
     };
     let disk = Block::new(BlockOptions::default(), Box::new(sector))?;
