@@ -43,7 +43,7 @@ impl Storage for Sector {
             let part = rest.split_off(..segment.len as usize);
             done &= part.is_some_and(|part| self.ram.write(segment.address, part));
         }
-        let result = done.then_some(()).ok_or(io::ErrorKind::InvalidInput.into());
+        let result = done.then_some(()).ok_or_else(|| io::ErrorKind::InvalidInput.into());
         self.ended.push_back(Completion::new(request.id, result));
         Ok(())
     }
