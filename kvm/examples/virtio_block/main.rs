@@ -3,7 +3,6 @@
 //! `cargo run -p trivisor-kvm --example virtio_block -- TEXT`: the guest reads the disk's sector and prints it.
 
 #![expect(unsafe_code, reason = "kvm-ioctls alone, without what makes it safe")]
-
 mod guest;
 
 use std::collections::VecDeque;
@@ -43,8 +42,9 @@ impl Storage for Sector {
             let part = rest.split_off(..segment.len as usize);
             done &= part.is_some_and(|part| self.ram.write(segment.address, part));
         }
-        let result = done.then_some(()).ok_or_else(|| io::ErrorKind::InvalidInput.into());
-        self.ended.push_back(Completion::new(request.id, result));
+        let result = done.then_some(()).ok_or(io::ErrorKind::InvalidInput);
+        let end = Completion::new(request.id, result.map_err(Into::into));
+        self.ended.push_back(end);
         Ok(())
     }
 
