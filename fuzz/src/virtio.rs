@@ -70,9 +70,14 @@ pub(crate) fn run<S: Subject>(data: &[u8]) {
     let ram = test_ram();
     let first = input.byte();
     let (mut subject, device) = S::make(&ram, first >> 4);
-    let ring = Ring::ALL[usize::from(first) % Ring::ALL.len()];
+    // No transport offers what its queues cannot be served with.
+    let offered = device.queue_features();
+    let ring = match Ring::ALL[usize::from(first) % Ring::ALL.len()] {
+        Ring::Packed if offered & Feature::PackedRing.bit() == 0 => Ring::Split,
+        ring => ring,
+    };
     let extra = Feature::EventIndex.bit() | Feature::IndirectDescriptors.bit();
-    let extra = extra | Feature::InOrder.bit();
+    let extra = (extra | Feature::InOrder.bit()) & offered;
     let features = input.word() & (device.features() | extra);
     let mut rig = Rig::with_ram(ram, device, ring, features);
     for _ in 0..MAX_STEPS {
