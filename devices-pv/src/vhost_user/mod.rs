@@ -84,8 +84,6 @@ pub struct VhostUser {
     started: bool,
     /// The device gets turns: neither paused nor reset.
     running: bool,
-    /// The queues that the server has.
-    served: Vec<u16>,
     counters: VhostUserCounters,
 }
 
@@ -120,7 +118,6 @@ impl VhostUser {
             server,
             started: false,
             running: false,
-            served: Vec::new(),
             counters: VhostUserCounters::default(),
         })
     }
@@ -150,8 +147,6 @@ impl VhostUser {
             })
         });
         let queues: Vec<ServedQueue> = queues.collect();
-        self.served.clear();
-        self.served.extend(queues.iter().map(|queue| queue.index));
         // What it does not have is the device's own.
         let features = io.features() & self.server.features();
         self.server.start(features, &queues);
@@ -216,8 +211,8 @@ impl VirtioDevice for VhostUser {
     }
 
     fn notify(&mut self, queue: u16, io: &mut Io<'_>) {
-        if !self.running || !self.served.contains(&queue) {
-            // The first after a pause, or after a reset of this queue: all queues at once.
+        if !self.running {
+            // The first after a pause: all queues at once.
             self.begin(io, None);
             self.take_events(io);
         }

@@ -111,12 +111,8 @@ impl Subject for Program {
 
     fn serves(&mut self, rig: &mut Rig<VhostUser>) {
         self.state().there = true;
-        // What was said of the time before the reset.
-        rig.settle();
         self.state().events.push_back(ServerEvent::Back);
         rig.settle();
-        // After a pause the queues begin with the first ring.
-        rig.notify(0);
         assert_eq!(self.state().started.len(), usize::from(QUEUES));
         let before = self.state().rung;
         rig.notify(0);
