@@ -199,29 +199,14 @@ pub(super) fn all(devices: Option<&Devices>) -> Result<Vec<Contender>> {
 /// # Errors
 /// When a build fails.
 pub(super) fn with_disk(image: &str) -> Result<Vec<Contender>> {
-    let programs = Programs::build()?;
-    let ours = ["--mode", "pv", "--no-rng", "--disk", image];
     let drive = format!("if=none,id=disk,file={image},format=raw,aio=io_uring");
-    let thread = ["-object", "iothread,id=thread", "-drive", &drive, "-device"];
-    let pc = [&["-machine", "pc"], &thread[..]].concat();
-    let pci = "virtio-blk-pci,drive=disk,iothread=thread,disable-legacy=on";
-    let microvm = [&MICROVM[..], &MODERN, &thread].concat();
-    let mmio = "virtio-blk-device,drive=disk,iothread=thread";
-    let alioth = |name, more| {
-        let disk = format!("file,path={image}{more}");
-        alioth(name, &programs.guest, &["--blk", &disk])
-    };
-    Ok(vec![
-        programs.ours(PV, &ours),
-        programs.ours(
-            "trivisor pv --sandbox off",
-            &[&ours[..], &["--sandbox", "off"]].concat(),
-        ),
-        programs.qemu(QEMU, &[&pc[..], &[pci]].concat()),
-        programs.qemu("QEMU microvm", &[&microvm[..], &[mmio]].concat()),
-        alioth("alioth", "")?,
-        alioth("alioth, io_uring", ",api=iouring")?,
-    ])
+    with(&Device {
+        ours: ["--disk", image],
+        backend: &["-object", "iothread,id=thread", "-drive", &drive],
+        pci: "virtio-blk-pci,drive=disk,iothread=thread,disable-legacy=on",
+        mmio: "virtio-blk-device,drive=disk,iothread=thread",
+        alioth: ["--blk", &format!("file,path={image}")],
+    })
 }
 
 /// Builds, installs and lists all that can be given this tap; each gets no other device.
@@ -229,18 +214,38 @@ pub(super) fn with_disk(image: &str) -> Result<Vec<Contender>> {
 /// # Errors
 /// When a build fails.
 pub(super) fn with_tap(tap: &str) -> Result<Vec<Contender>> {
-    let programs = Programs::build()?;
-    let link = format!("tap={tap}");
-    let ours = ["--mode", "pv", "--no-rng", "--net", &link];
     let cable = format!("tap,id=cable,ifname={tap},script=no,downscript=no,vhost=off");
-    let cable = ["-netdev", &cable, "-device"];
-    let pc = [&["-machine", "pc"], &cable[..]].concat();
-    let pci = "virtio-net-pci,netdev=cable,disable-legacy=on,romfile=";
-    let microvm = [&MICROVM[..], &MODERN, &cable].concat();
-    let mmio = "virtio-net-device,netdev=cable";
+    with(&Device {
+        ours: ["--net", &format!("tap={tap}")],
+        backend: &["-netdev", &cable],
+        pci: "virtio-net-pci,netdev=cable,disable-legacy=on,romfile=",
+        mmio: "virtio-net-device,netdev=cable",
+        alioth: ["--net", &format!("tap,mac={MAC},mtu=1500,if={tap}")],
+    })
+}
+
+/// A virtio device, in the words of each.
+struct Device<'a> {
+    ours: [&'a str; 2],
+    /// QEMU's back-end.
+    backend: &'a [&'a str],
+    /// QEMU's device on that: of its PC, ...
+    pci: &'a str,
+    /// ... and of its microvm.
+    mmio: &'a str,
+    alioth: [&'a str; 2],
+}
+
+/// All of them with this device and no other.
+fn with(device: &Device<'_>) -> Result<Vec<Contender>> {
+    let programs = Programs::build()?;
+    let ours = [&["--mode", "pv", "--no-rng"], &device.ours[..]].concat();
+    let device_words = [device.backend, &["-device"]].concat();
+    let pc = [&["-machine", "pc"], &device_words[..], &[device.pci]].concat();
+    let microvm = [&MICROVM[..], &MODERN, &device_words, &[device.mmio]].concat();
     let alioth = |name, more| {
-        let link = format!("tap,mac={MAC},mtu=1500,if={tap}{more}");
-        alioth(name, &programs.guest, &["--net", &link])
+        let [flag, value] = device.alioth;
+        alioth(name, &programs.guest, &[flag, &format!("{value}{more}")])
     };
     Ok(vec![
         programs.ours(PV, &ours),
@@ -248,8 +253,8 @@ pub(super) fn with_tap(tap: &str) -> Result<Vec<Contender>> {
             "trivisor pv --sandbox off",
             &[&ours[..], &["--sandbox", "off"]].concat(),
         ),
-        programs.qemu(QEMU, &[&pc[..], &[pci]].concat()),
-        programs.qemu("QEMU microvm", &[&microvm[..], &[mmio]].concat()),
+        programs.qemu(QEMU, &pc),
+        programs.qemu("QEMU microvm", &microvm),
         alioth("alioth", "")?,
         alioth("alioth, io_uring", ",api=iouring")?,
     ])
