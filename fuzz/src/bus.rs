@@ -230,3 +230,32 @@ fn width(input: &mut Input<'_>) -> usize {
         _ => 1,
     }
 }
+
+/// A module a device: the entry point of its `FUZZER`, and its seeds, those of the fuzzer and others.
+macro_rules! device {
+    ($(#[doc = $what:literal] $name:ident = $fuzzer:expr $(, $more:expr)?;)*) => {
+        $(#[doc = $what]
+        pub mod $name {
+            use super::*;
+
+            static FUZZER: BusFuzzer = $fuzzer;
+
+            /// The entry point; its input is a list of operations.
+            ///
+            /// # Panics
+            /// As [`BusFuzzer::run`] does.
+            pub fn target(data: &[u8]) {
+                FUZZER.run(data);
+            }
+
+            /// Inputs that visit each register.
+            #[must_use]
+            pub fn seeds() -> Vec<Vec<u8>> {
+                let seeds = FUZZER.seeds().into_iter();
+                $(let seeds = seeds.chain($more);)?
+                seeds.collect()
+            }
+        })*
+    };
+}
+pub(crate) use device;

@@ -3,33 +3,7 @@
 use trivisor_buses::Widths;
 use trivisor_mode_basic as basic;
 
-use crate::bus::{BusFuzzer, Space};
-
-/// A module with the entry point and the seeds of a `FUZZER`.
-macro_rules! device {
-    ($(#[doc = $what:literal] $name:ident = $fuzzer:expr;)*) => {
-        $(#[doc = $what]
-        pub mod $name {
-            use super::*;
-
-            static FUZZER: BusFuzzer = $fuzzer;
-
-            /// The entry point; its input is a list of operations.
-            ///
-            /// # Panics
-            /// As [`BusFuzzer::run`] does.
-            pub fn target(data: &[u8]) {
-                FUZZER.run(data);
-            }
-
-            /// Inputs that visit each register.
-            #[must_use]
-            pub fn seeds() -> Vec<Vec<u8>> {
-                FUZZER.seeds()
-            }
-        })*
-    };
-}
+use crate::bus::{BusFuzzer, Space, device};
 
 device! {
     /// `debug_exit`.

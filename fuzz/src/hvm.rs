@@ -6,7 +6,7 @@ use trivisor_buses::{PortBus, Shell, Slots, Widths, Wire};
 use trivisor_devices_hvm as hvm;
 use trivisor_pci::{DeviceFunction, PciFunction, RootBus, ports};
 
-use crate::bus::{BusFuzzer, Space, World};
+use crate::bus::{BusFuzzer, Space, World, device};
 
 /// Configuration access.
 const PCI: u64 = 0xcf8;
@@ -45,36 +45,7 @@ fn configure(register: u8, value: u32) -> Vec<u8> {
     parts.concat()
 }
 
-/// A module with the entry point of a `FUZZER`, its seeds, and others.
-macro_rules! chip {
-    ($(#[doc = $what:literal] $name:ident = $fuzzer:expr, $more:expr;)*) => {
-        $(#[doc = $what]
-        pub mod $name {
-            use super::*;
-
-            static FUZZER: BusFuzzer = $fuzzer;
-
-            /// The entry point; its input is a list of operations.
-            ///
-            /// # Panics
-            /// As [`BusFuzzer::run`] does.
-            pub fn target(data: &[u8]) {
-                FUZZER.run(data);
-            }
-
-            /// Inputs that visit each register.
-            #[must_use]
-            pub fn seeds() -> Vec<Vec<u8>> {
-                let mut seeds = FUZZER.seeds();
-                let more: Vec<Vec<u8>> = $more;
-                seeds.extend(more);
-                seeds
-            }
-        })*
-    };
-}
-
-chip! {
+device! {
     /// `debugcon`, whose output takes nothing while the outside does not work.
     debugcon = BusFuzzer {
         space: Space::Ports,
@@ -86,7 +57,7 @@ chip! {
             slots.pio("debugcon", 0x402, hvm::debugcon::PORTS, Widths::BYTES, chip)?;
             Ok(())
         },
-    }, Vec::new();
+    };
 
     /// `fw_cfg`, with two items and two files.
     fw_cfg = BusFuzzer {
