@@ -19,4 +19,6 @@ pub mod ide;
 pub mod map;
 pub mod piix3;
 pub mod piix4_pm;
+#[cfg(test)]
+mod registers;
 pub mod vga;

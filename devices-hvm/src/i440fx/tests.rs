@@ -2,6 +2,7 @@ use trivisor_buses::testing::{TestHost, check_golden, check_mmio};
 use trivisor_buses::{Responder, ShadowRun};
 
 use super::*;
+use crate::registers::{check, read, write};
 
 const K: u64 = 1024;
 
@@ -11,20 +12,6 @@ fn bridge(host: &Arc<TestHost>) -> I440fx {
         ..Options::default()
     };
     I440fx::new(options, host.clone()).unwrap()
-}
-
-/// As the bus would: the access, then its effects.
-fn write(bridge: &mut I440fx, at: u16, data: &[u8]) {
-    bridge.config_write(at, data);
-    if let Some(effect) = bridge.take_effect() {
-        effect();
-    }
-}
-
-fn read<const N: usize>(bridge: &mut I440fx, at: u16) -> [u8; N] {
-    let mut data = [0xee; N];
-    bridge.config_read(at, &mut data);
-    data
 }
 
 fn run(start: u64, kib: u64, read: Responder, write: Responder) -> ShadowRun {
@@ -42,8 +29,7 @@ use Responder::{Bus, Ram};
 #[test]
 fn registers_have_their_reset_values_and_writable_bits() {
     let host = TestHost::new();
-    // Offset, reset value, what is left of all ones.
-    for (at, reset, ones) in [
+    let rows = [
         (0x00, 0x86, 0x86),
         (0x01, 0x80, 0x80),
         (0x02, 0x37, 0x37),
@@ -75,14 +61,8 @@ fn registers_have_their_reset_values_and_writable_bits() {
         (0x90, 0x00, 0xff),
         (0x91, 0x00, 0x00),
         (0xff, 0x00, 0x00),
-    ] {
-        let mut bridge = bridge(&host);
-        assert_eq!(read(&mut bridge, at), [reset], "{at:#x}");
-        write(&mut bridge, at, &[0xff]);
-        assert_eq!(read(&mut bridge, at), [ones], "{at:#x}");
-        bridge.reset();
-        assert_eq!(read(&mut bridge, at), [reset], "{at:#x}");
-    }
+    ];
+    check(|| bridge(&host), &rows);
 }
 
 #[test]

@@ -2,6 +2,7 @@ use trivisor_buses::InterruptPins;
 use trivisor_buses::testing::{TestHost, check_golden, check_ports};
 
 use super::*;
+use crate::registers::{check, read};
 
 fn lines(host: &TestHost) -> [Line; 16] {
     let mut numbers = 0..;
@@ -12,16 +13,10 @@ fn bridge(host: &TestHost) -> Piix3 {
     Piix3::new(lines(host)).unwrap()
 }
 
-fn read<const N: usize>(bridge: &mut Piix3, at: u16) -> [u8; N] {
-    let mut data = [0xee; N];
-    bridge.config_read(at, &mut data);
-    data
-}
-
 #[test]
 fn registers_have_their_reset_values_and_writable_bits() {
     let host = TestHost::new();
-    for (at, reset, ones) in [
+    let rows = [
         (0x00, 0x86, 0x86),
         (0x02, 0x00, 0x00),
         (0x03, 0x70, 0x70),
@@ -51,14 +46,8 @@ fn registers_have_their_reset_values_and_writable_bits() {
         (0xaa, 0x00, 0xff),
         (0xaf, 0x00, 0xff),
         (0xb0, 0x00, 0x00),
-    ] {
-        let mut bridge = bridge(&host);
-        assert_eq!(read(&mut bridge, at), [reset], "{at:#x}");
-        bridge.config_write(at, &[0xff]);
-        assert_eq!(read(&mut bridge, at), [ones], "{at:#x}");
-        bridge.reset();
-        assert_eq!(read(&mut bridge, at), [reset], "{at:#x}");
-    }
+    ];
+    check(|| bridge(&host), &rows);
 }
 
 #[test]
