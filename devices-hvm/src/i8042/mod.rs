@@ -24,7 +24,7 @@
 //! **Not modelled**: times of transfer, repetition of keys, the keyboard lock and passwords, scan code set 3, the
 //! shift codes around the grey keys while num lock is on.
 //!
-//! **Relied on by**: SeaBIOS, GRUB, syslinux, Linux (i8042, atkbd, psmouse) and its `reboot=k`.
+//! **Relied on by**: SeaBIOS; not seen yet: GRUB, syslinux, Linux (i8042, atkbd, psmouse) and its `reboot=k`.
 
 mod core;
 pub mod ps2;
