@@ -159,7 +159,10 @@ fn now() -> Result<Duration> {
 }
 
 /// The value of a word `NAME=VALUE`.
-pub(in super::super) fn field(line: &str, name: &str) -> Result<f64> {
+pub(in super::super) fn field<T>(line: &str, name: &str) -> Result<T>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
     let mut words = line.split_whitespace();
     let value = words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     let value = value.with_context(|| format!("no {name} in {line:?}"))?;
