@@ -118,16 +118,17 @@ impl FirstVcpu {
 }
 
 /// A machine.
+// Dropped in this order: once KVM has let go of guest RAM, taking it down costs no notice to KVM any more.
 pub struct Machine {
     control: Arc<Control>,
     clock: Arc<GuestClock>,
-    memory: PhysicalMemory,
     fitted: Fitted,
     statistics: Vec<StatisticsFile>,
     /// Until the start.
     vcpus: Vec<Vcpu>,
-    /// The last to go: its slots refer to the memory above.
     _vm: Vm,
+    /// The last to go: the slots of the VM refer to it.
+    memory: PhysicalMemory,
 }
 
 impl std::fmt::Debug for Machine {
@@ -243,11 +244,11 @@ impl Machine {
         Ok(Self {
             control,
             clock,
-            memory,
             fitted,
             statistics: Vec::new(),
             vcpus,
             _vm: vm,
+            memory,
         })
     }
 

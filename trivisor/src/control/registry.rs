@@ -189,11 +189,28 @@ pub(crate) fn connect(name: &str) -> io::Result<UnixStream> {
     UnixStream::connect(folder().join(name).join(SOCKET))
 }
 
-/// The names of this user's VMs; one that was killed may still be among them.
+/// The names of this user's running VMs. What killed ones left behind is removed.
 pub(crate) fn running() -> Vec<String> {
-    let entries = fs::read_dir(folder()).into_iter().flatten().flatten();
+    running_among(&folder())
+}
+
+fn running_among(all: &Path) -> Vec<String> {
+    // Without the lock nothing is removed: another may be taking a name at this moment.
+    let lock = File::open(all)
+        .ok()
+        .filter(|all| rustix::fs::flock(all, FlockOperation::NonBlockingLockExclusive).is_ok());
+    let entries = fs::read_dir(all).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
-        .filter(|entry| entry.path().join(SOCKET).exists())
+        .filter(|entry| match knock(&entry.path().join(SOCKET)) {
+            Err(Errno::CONNREFUSED) => {
+                if lock.is_some() {
+                    let _left = fs::remove_file(entry.path().join(SOCKET));
+                    let _left = fs::remove_dir(entry.path());
+                }
+                false
+            }
+            heard => heard.is_ok(),
+        })
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     names.sort();

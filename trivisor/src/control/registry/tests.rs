@@ -31,6 +31,26 @@ fn a_name_is_free_again_when_its_vm_has_ended_or_was_killed() {
 }
 
 #[test]
+fn only_those_that_run_are_listed_and_what_killed_ones_left_goes() {
+    let all = tempfile::tempdir().unwrap();
+    let second = Registration::among(all.path(), "b", 1).unwrap();
+    let _first = Registration::among(all.path(), "a", 1).unwrap();
+    leave_a_socket(all.path(), "killed");
+    assert_eq!(running_among(all.path()), ["a", "b"]);
+    assert!(!all.path().join("killed").exists());
+    drop(second);
+    assert_eq!(running_among(all.path()), ["a"]);
+
+    // While another takes a name, nothing is removed.
+    leave_a_socket(all.path(), "killed");
+    let lock = File::open(all.path()).unwrap();
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).unwrap();
+    assert_eq!(running_among(all.path()), ["a"]);
+    assert!(all.path().join("killed").exists());
+    assert_eq!(running_among(&all.path().join("none")), [""; 0]);
+}
+
+#[test]
 fn one_that_lets_nobody_in_still_has_its_name() {
     let all = tempfile::tempdir().unwrap();
     let _busy = Registration::among(all.path(), "vm", 1).unwrap();

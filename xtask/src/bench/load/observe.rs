@@ -91,7 +91,7 @@ pub(super) fn loads(mut command: Command, device: &str, ear: Ear<'_>) -> Result<
         if is_done {
             loads.push(Load {
                 operations: field(line, "operations")?,
-                seconds: field(line, "cycles")? / field(line, "hz")?,
+                seconds: field::<f64>(line, "cycles")? / field::<f64>(line, "hz")?,
                 cpu_seconds: number(std::mem::take(&mut cpu)) / 1e9,
                 parts: std::mem::take(&mut parts),
             });

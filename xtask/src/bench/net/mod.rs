@@ -125,7 +125,7 @@ impl Host {
         }
         if line.starts_with("ok net load=") {
             self.ended += 1;
-            self.sent += field(line, "sent")?;
+            self.sent += field::<u64>(line, "sent")?;
         }
         Ok(())
     }
