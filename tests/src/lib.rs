@@ -2,12 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod guests;
+mod screen;
 mod session;
 
 pub use guests::{
     bare_metal, debian_kernel, example, grub_rescue, initramfs, invaders, linux_bzimage,
     linux_vmlinux, memtest, memtest_cd, trivisor, xen, xen_shim,
 };
+pub use screen::{screen, screen_with};
 pub use session::{Ended, Session};
 
 /// Tells whether tests that need /dev/kvm are to run. They do, and fail where it is missing, unless the

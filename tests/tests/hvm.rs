@@ -5,9 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use trivisor_tests::{Ended, Session, grub_rescue, kvm_wanted, memtest_cd, slow_wanted, trivisor};
+use trivisor_tests::{Ended, Session, kvm_wanted, memtest_cd, screen_with, slow_wanted, trivisor};
 
 /// `trivisor run` of a PC with little memory.
 fn run(options: &[&str]) -> Session {
@@ -149,57 +148,6 @@ fn firmware_starts_the_other_processors() {
     vm.expect("len 0x0000000001000000 [RAM]");
     vm.expect("Found 3 cpu(s) max supported 3 cpu(s)");
     vm.expect("No bootable device.");
-}
-
-/// What the screen shows when it shows `text`.
-fn screen_with(name: &str, text: &str) -> String {
-    let deadline = Instant::now() + Duration::from_secs(300);
-    loop {
-        let mut screenshot = Command::new(trivisor());
-        let said = screenshot.args(["screenshot", name, "--text"]).output();
-        let screen = String::from_utf8(said.unwrap().stdout).unwrap();
-        if screen.contains(text) {
-            return screen;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "no {text:?} on the screen:\n{screen}"
-        );
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a screen tells nobody that it has changed"
-        )]
-        std::thread::sleep(Duration::from_millis(500));
-    }
-}
-
-#[test]
-fn grub_comes_up_and_switches_the_power_off_by_acpi() {
-    if !slow_wanted("GRUB") {
-        return;
-    }
-    let name = format!("hvm-grub-{}", std::process::id());
-    let cd = grub_rescue();
-    let mut vm = run(&[
-        "--cdrom",
-        cd.to_str().unwrap(),
-        "--serial-screen",
-        "--name",
-        &name,
-    ]);
-    // The whole of its menu, on the VGA's screen.
-    let screen = screen_with(&name, "executed automatically");
-    assert!(screen.contains("GNU GRUB  version 2.06"), "{screen}");
-    assert!(screen.contains("│*GNU/Linux "), "{screen}");
-    vm.type_bytes(b"c");
-    screen_with(&name, "grub>");
-    // What it sees of the PC: its CD drive.
-    vm.type_bytes(b"ls\r");
-    screen_with(&name, "(cd");
-    // It looks for the FADT, and for soft off in the DSDT.
-    vm.type_bytes(b"halt\r");
-    let ended = vm.wait();
-    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
 }
 
 #[test]

@@ -64,6 +64,8 @@ fn carry_out(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Screenshot { name, file, .. } => {
             return verbs::screenshot(&name, file.as_deref()).map(|text| print(text.as_bytes()));
         }
+        Verb::Type { name, text, enter } => verbs::type_text(&name, &text, enter)?,
+        Verb::SendKey { name, keys } => verbs::send_keys(&name, &keys)?,
         Verb::Completions { shell } => return Ok(print(&verbs::completions(shell))),
         Verb::Man => {
             let page = verbs::man();

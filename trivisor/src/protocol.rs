@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use trivisor_devices_hvm::i8042::ps2::layout::CHORD_MAX;
 
 use crate::failure::Failure;
 
@@ -31,6 +32,8 @@ pub(crate) enum Request {
     Screen {
         text: bool,
     },
+    /// These keys are pressed, and released.
+    Press(Chord),
 }
 
 /// What the VM process tells.
@@ -53,12 +56,17 @@ pub(crate) enum Answer {
     Done,
     /// The machine has no such thing.
     Absent,
+    /// Not now: what was asked for before is not done.
+    Busy,
     Counters(Counters),
     /// A piece of what the screen shows; more of them follow until it is complete.
     Screen(Piece),
     /// The screen shows no characters.
     Graphics,
 }
+
+/// Keys that go down together, by their Linux codes in the order in which they do; no key has 0.
+pub(crate) type Chord = [u16; CHORD_MAX];
 
 /// What a screen shows, in pieces: first what it is, then its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +105,7 @@ pub(crate) enum End {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counters {
     pub(crate) exits: u64,
+    pub(crate) user_exits: u64,
     pub(crate) emulated_instructions: u64,
     pub(crate) io_exits: u64,
     pub(crate) mmio_exits: u64,

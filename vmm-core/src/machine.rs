@@ -14,7 +14,7 @@ use trivisor_devices_hvm::board::HvmBoard;
 #[cfg(feature = "pv")]
 use trivisor_devices_pv::board::PvBoard;
 use trivisor_kvm::{
-    IrqchipKind, Kicker, Kvm, PhysicalMemory, StatisticsFile, Vcpu, Vm, VmError,
+    IrqchipKind, Kicker, Kvm, PhysicalMemory, PostedWrites, StatisticsFile, Vcpu, Vm, VmError,
     install_kick_handler,
 };
 use trivisor_loader::LoadError;
@@ -30,7 +30,7 @@ use crate::config::{CoreConfig, MachineConfig, Mode};
 use crate::control::{Control, ThreadEnd};
 use crate::events::EventLoop;
 use crate::outcome::Outcome;
-use crate::vcpu_thread::{BusIo, VcpuThread};
+use crate::vcpu_thread::{BusIo, Stays, VcpuThread};
 
 /// The most vCPUs of a machine: what an 8-bit APIC identifier and the I/O APIC's destinations serve well.
 pub const MAX_VCPUS: u8 = 64;
@@ -87,6 +87,9 @@ pub enum MachineError {
 pub struct Statistics {
     /// KVM's counters, all vCPUs together; zeroes where the host's KVM has none.
     pub kvm: trivisor_kvm::Statistics,
+    /// How often all vCPUs came out of the guest to us. KVM's own count has what it deals with itself besides; where it
+    /// emulates all of a guest's ring 0, also a break every thousand instructions or so.
+    pub user_exits: u64,
     /// Port accesses that no device claimed.
     pub unclaimed_ports: u64,
     /// Memory accesses that neither RAM nor a device claimed.
@@ -123,7 +126,9 @@ pub struct Machine {
     control: Arc<Control>,
     clock: Arc<GuestClock>,
     fitted: Fitted,
+    posted: Option<Arc<PostedWrites>>,
     statistics: Vec<StatisticsFile>,
+    stays: Vec<Arc<Stays>>,
     /// Until the start.
     vcpus: Vec<Vcpu>,
     _vm: Vm,
@@ -201,7 +206,7 @@ impl Machine {
         let ram = GuestRam::new(RamLayout::new(config.memory_bytes)?, &config.ram)?;
         let mut vm = Vm::new(kvm, config.irqchip, cpus)?;
         vm.add_ram(&ram, &config.switched)?;
-        let vcpus = (0..cpus)
+        let mut vcpus = (0..cpus)
             .map(|index| vm.create_vcpu(index))
             .collect::<Result<Vec<_>, _>>()?;
 
@@ -223,6 +228,7 @@ impl Machine {
         let mut slots = Slots::new(host);
         board.fit(&mut slots)?;
         let fitted = slots.finish();
+        let posted = vm.post_writes(&mut vcpus, &fitted.posted)?;
         for mapped in &fitted.mapped {
             vm.add_slot(mapped.mapping.slot(mapped.address), mapped.mapping.clone())?;
         }
@@ -245,7 +251,9 @@ impl Machine {
             control,
             clock,
             fitted,
+            posted,
             statistics: Vec::new(),
+            stays: Vec::new(),
             vcpus,
             _vm: vm,
             memory,
@@ -295,28 +303,38 @@ impl Machine {
             .for_each(|(_, component)| component.start());
         self.clock.start();
         let vcpus = std::mem::take(&mut self.vcpus);
+        self.stays = vcpus.iter().map(|_| Arc::default()).collect();
         // All of them before the first one starts: each counts as running until it is dropped, also one that
         // never runs.
-        let mut ready = vcpus.into_iter().map(|vcpu| FirstVcpu {
-            end: ThreadEnd(self.control.clone()),
-            first_act: first_act.clone(),
-            thread: VcpuThread {
-                vcpu,
-                io: BusIo {
-                    ports: self.fitted.ports.view(),
-                    mmio: self.fitted.mmio.view(),
+        let mut ready = vcpus
+            .into_iter()
+            .zip(&self.stays)
+            .map(|(vcpu, stays)| FirstVcpu {
+                end: ThreadEnd(self.control.clone()),
+                first_act: first_act.clone(),
+                thread: VcpuThread {
+                    vcpu,
+                    io: self.io(),
+                    memory: self.memory.clone(),
+                    eoi: self.fitted.eoi.clone(),
+                    control: self.control.clone(),
+                    stays: stays.clone(),
                 },
-                memory: self.memory.clone(),
-                eoi: self.fitted.eoi.clone(),
-                control: self.control.clone(),
-            },
-        });
+            });
         let first = ready.next().ok_or(MachineError::Started)?;
         let others: Vec<FirstVcpu> = ready.collect();
         for other in others {
             self.spawn(other.thread.vcpu.index(), move || other.run())?;
         }
         Ok(first)
+    }
+
+    /// A way to the devices.
+    fn io(&self) -> BusIo {
+        BusIo {
+            ports: self.fitted.ports.view(),
+            mmio: self.fitted.mmio.view(),
+        }
     }
 
     fn spawn(&self, vcpu: u8, run: impl FnOnce() + Send + 'static) -> Result<(), MachineError> {
@@ -383,10 +401,14 @@ impl Machine {
         self.fitted.consoles.first().cloned()
     }
 
-    /// The first display.
+    /// The first display, to be looked at now: what the guest has written to it until now has reached it.
     #[must_use]
     pub fn screen(&self) -> Option<&Arc<dyn Screen>> {
-        self.fitted.screens.first()
+        let screen = self.fitted.screens.first()?;
+        if let Some(posted) = &self.posted {
+            posted.carry_out(&mut self.io());
+        }
+        Some(screen)
     }
 
     /// The keyboard, where the board has one.
@@ -423,6 +445,7 @@ impl Machine {
             .for_each(|vcpu| kvm += vcpu);
         Statistics {
             kvm,
+            user_exits: self.stays.iter().map(|stays| stays.count()).sum(),
             unclaimed_ports: self.fitted.ports.unclaimed(),
             unclaimed_mmio: self.fitted.mmio.unclaimed(),
         }

@@ -308,7 +308,25 @@ fn the_layout_has_every_printable_character_of_ascii() {
     assert_eq!(character('\u{e9}'), Err(LayoutError::Character('\u{e9}')));
     assert_eq!(chord("ctrl-alt-del"), Ok(vec![29, 56, 111]));
     assert_eq!(chord("Shift-a"), Ok(vec![42, 30]));
+    assert_eq!(chord("KEY_LEFTCTRL+KEY_C"), Ok(vec![29, 46]));
     assert_eq!(chord("ctrl-"), Err(LayoutError::Name(String::new())));
     assert_eq!(chord("a-hyper"), Err(LayoutError::Name("hyper".into())));
     assert_eq!(chord(&"a-".repeat(8)), Err(LayoutError::TooMany(9)));
+}
+
+#[test]
+fn each_name_is_of_one_key_that_the_keyboard_has() {
+    use ps2::layout::{chord, names};
+    let mut known = std::collections::BTreeSet::new();
+    for name in names() {
+        assert!(known.insert(name), "{name} is two keys");
+        let keys = chord(name).unwrap();
+        let [code] = keys[..] else {
+            panic!("{name} is {keys:?}");
+        };
+        assert!(
+            ps2::keys::set_1(code).is_some() || code == ps2::keys::PAUSE,
+            "{name}"
+        );
+    }
 }

@@ -105,6 +105,26 @@ pub(crate) enum Verb {
         #[arg(long, conflicts_with = "file")]
         text: bool,
     },
+    /// Type a text on a VM's keyboard, which has the US layout
+    Type {
+        /// The VM
+        name: String,
+        /// The text; a line's end is the enter key
+        #[arg(allow_hyphen_values = true)]
+        text: String,
+        /// Press the enter key behind it
+        #[arg(long)]
+        enter: bool,
+    },
+    /// Press keys on a VM's keyboard
+    #[command(name = "sendkey")]
+    SendKey {
+        /// The VM
+        name: String,
+        /// Keys that go down together, such as ctrl-alt-del, f12 or ret; one after the other
+        #[arg(required = true)]
+        keys: Vec<String>,
+    },
     /// Show what a VM is doing
     Info {
         /// The VM

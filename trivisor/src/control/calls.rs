@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::ending::GRACE;
 use crate::control::registry;
 use crate::failure::Failure;
-use crate::protocol::Counters;
+use crate::protocol::{Chord, Counters};
 
 /// A VM answers at once; one that has not by then is stuck. Longer than a VM process that was told to stop may take.
 const PATIENCE: Duration = GRACE.saturating_add(Duration::from_secs(5));
@@ -37,6 +37,8 @@ pub(crate) enum Call {
     },
     /// The characters on the screen.
     Text,
+    /// These keys are pressed, and released; without one: were those before taken?
+    Press(Chord),
 }
 
 /// The answer.
@@ -44,6 +46,8 @@ pub(crate) enum Call {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Reply {
     Done,
+    /// Not now; it can be asked again.
+    Busy,
     Refused(String),
     Info(Box<Info>),
     Text(String),

@@ -31,6 +31,7 @@ impl Asker {
             Self::Monitor => {
                 let text = match reply {
                     Reply::Done => "done".into(),
+                    Reply::Busy => "not now".into(),
                     Reply::Refused(why) => why.clone(),
                     Reply::Info(info) => crate::verbs::show_info(info).replace('\n', "\r\n"),
                     Reply::Text(text) => text.replace('\n', "\r\n"),
@@ -69,6 +70,7 @@ impl Requests {
             Call::Balloon { bytes } => Request::Balloon { bytes: *bytes },
             Call::Picture { .. } => Request::Screen { text: false },
             Call::Text => Request::Screen { text: true },
+            Call::Press(chord) => Request::Press(*chord),
         };
         let full = self.unanswered.len() >= MAX_UNANSWERED && !matches!(asker, Asker::Nobody);
         let sent = match full {
@@ -119,12 +121,14 @@ impl Requests {
                 "its screen shows graphics: name a file for the picture, such as screen.png".into(),
             ),
             Answer::Done => Reply::Done,
+            Answer::Busy => Reply::Busy,
             Answer::Absent => Reply::Refused(
                 match call {
                     Call::Balloon { .. } => "this machine has no balloon: start it with --balloon",
                     Call::Picture { .. } | Call::Text => {
                         "this machine has no screen: mode hvm has one"
                     }
+                    Call::Press(_) => "this machine has no keyboard: mode hvm has one",
                     _ => "this machine has no power button",
                 }
                 .into(),

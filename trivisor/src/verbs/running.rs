@@ -11,7 +11,7 @@ use crate::failure::Failure;
 /// Calls that are answered by yes or no.
 pub(crate) fn simple(name: &str, call: Call) -> Result<(), Failure> {
     match calls::call(name, call)? {
-        Reply::Done | Reply::Info(_) | Reply::Text(_) => Ok(()),
+        Reply::Done | Reply::Busy | Reply::Info(_) | Reply::Text(_) => Ok(()),
         Reply::Refused(why) => Err(refused(name, &why)),
     }
 }
@@ -34,12 +34,12 @@ pub(crate) fn screenshot(name: &str, file: Option<&Path>) -> Result<String, Fail
     };
     match calls::call(name, call)? {
         Reply::Text(text) => Ok(text),
-        Reply::Done | Reply::Info(_) => Ok(String::new()),
+        Reply::Done | Reply::Busy | Reply::Info(_) => Ok(String::new()),
         Reply::Refused(why) => Err(refused(name, &why)),
     }
 }
 
-fn refused(name: &str, why: &str) -> Failure {
+pub(super) fn refused(name: &str, why: &str) -> Failure {
     Failure::host(format!("VM {name:?}: {why}"), "see `trivisor info`")
 }
 
@@ -50,7 +50,7 @@ fn ask_info(name: &str) -> Result<Info, Failure> {
             format!("VM {name:?}: {why}"),
             "see `trivisor ps`",
         )),
-        Reply::Done | Reply::Text(_) => Err(Failure::host(
+        Reply::Done | Reply::Busy | Reply::Text(_) => Err(Failure::host(
             format!("VM {name:?} gave no answer"),
             "see `trivisor ps`",
         )),
@@ -103,7 +103,7 @@ fn to_json(value: &impl serde::Serialize) -> String {
 /// For people.
 pub(crate) fn show_info(info: &Info) -> String {
     let counters = &info.counters;
-    let rows: [(&str, String); 15] = [
+    let rows: [(&str, String); 16] = [
         ("name", info.name.clone()),
         ("state", info.state.clone()),
         ("mode", info.mode.clone()),
@@ -116,6 +116,7 @@ pub(crate) fn show_info(info: &Info) -> String {
             format!("{} (VM process {})", info.pid, info.vm_pid),
         ),
         ("exits", counters.exits.to_string()),
+        ("of these to the VMM", counters.user_exits.to_string()),
         ("of these ports", counters.io_exits.to_string()),
         ("of these memory", counters.mmio_exits.to_string()),
         ("halts", counters.halt_exits.to_string()),

@@ -3,6 +3,7 @@
 
 pub(crate) mod explain;
 mod jail;
+mod keyboard;
 mod pc;
 mod screen;
 mod serve;
@@ -28,6 +29,7 @@ use trivisor_vmm_core::{
 
 use self::explain::{explain_machine, jail_failure};
 use self::jail::Jail;
+use self::keyboard::Hands;
 use self::tail::{Tail, Tee};
 use self::virtio::Workers;
 use crate::failure::{Failure, chain};
@@ -194,6 +196,8 @@ struct VmProcess<'a> {
     workers: Workers,
     worker_threads: Vec<JoinHandle<()>>,
     tail: Tail,
+    /// Keys on their way to the keyboard.
+    hands: Hands,
     /// Readable when the last vCPU thread has ended.
     ended: Arc<OwnedFd>,
 }
@@ -255,6 +259,7 @@ impl<'a> VmProcess<'a> {
             workers,
             worker_threads: Vec::new(),
             tail,
+            hands: Hands::default(),
             ended: Arc::new(ended),
         })
     }

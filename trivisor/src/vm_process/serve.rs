@@ -47,6 +47,7 @@ impl VmProcess<'_> {
             if self.events.as_ref().is_some_and(EventLoop::is_due) {
                 timeout = Some(Duration::ZERO);
             }
+            let timeout = timeout.into_iter().chain(self.hands.timeout()).min();
             let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
             match rustix::event::poll(&mut fds, timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -67,6 +68,9 @@ impl VmProcess<'_> {
             {
                 events.turn()?;
             }
+            if let Some(keyboard) = self.machine.keyboard() {
+                self.hands.turn(&**keyboard);
+            }
             if ready.first() == Some(&true) {
                 return Ok(());
             }
@@ -80,7 +84,7 @@ impl VmProcess<'_> {
         }
     }
 
-    fn answer(&self, request: Request) -> io::Result<()> {
+    fn answer(&mut self, request: Request) -> io::Result<()> {
         let answer = match request {
             Request::Pause => {
                 self.machine.pause();
@@ -104,6 +108,11 @@ impl VmProcess<'_> {
                 None => Answer::Absent,
             },
             Request::Counters => Answer::Counters(self.counters()),
+            Request::Press(chord) => match self.machine.keyboard() {
+                Some(keyboard) if self.hands.press(&chord, &**keyboard) => Answer::Done,
+                Some(_) => Answer::Busy,
+                None => Answer::Absent,
+            },
             Request::Screen { text } => return self.send_screen(text),
         };
         self.channel.send(&Report::Answer(answer))
@@ -114,6 +123,7 @@ impl VmProcess<'_> {
         let kvm = statistics.kvm;
         Counters {
             exits: kvm.exits,
+            user_exits: statistics.user_exits,
             emulated_instructions: kvm.emulated_instructions,
             io_exits: kvm.io_exits,
             mmio_exits: kvm.mmio_exits,

@@ -7,6 +7,7 @@ pub mod keyboard;
 pub mod keys;
 pub mod layout;
 pub mod mouse;
+mod names;
 
 use std::collections::VecDeque;
 

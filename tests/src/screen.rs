@@ -1,0 +1,45 @@
+//! What a VM's screen shows.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::session::PATIENCE;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The characters on the screen of the VM with this name, now.
+///
+/// # Panics
+/// When `trivisor screenshot` prints no text.
+#[must_use]
+pub fn screen(name: &str) -> String {
+    let mut screenshot = Command::new(crate::trivisor());
+    let said = screenshot.args(["screenshot", name, "--text"]).output();
+    let said = said.unwrap_or_else(|error| panic!("{screenshot:?}: {error}"));
+    String::from_utf8(said.stdout).unwrap_or_else(|error| panic!("{screenshot:?}: {error}"))
+}
+
+/// The same as soon as it shows `text`.
+///
+/// # Panics
+/// When ten minutes pass without it.
+#[must_use]
+pub fn screen_with(name: &str, text: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let screen = screen(name);
+        if screen.contains(text) {
+            return screen;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "no {text:?} on the screen:\n{screen}"
+        );
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a screen tells nobody that it has changed"
+        )]
+        std::thread::sleep(PAUSE);
+    }
+}

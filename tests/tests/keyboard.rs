@@ -1,0 +1,174 @@
+//! A PC's keyboard, as those who type on it from outside see it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use trivisor_tests::{Session, grub_rescue, kvm_wanted, screen_with, slow_wanted, trivisor};
+
+/// Says `>` on the serial port, then shows what is typed by the BIOS's keyboard and teletype services.
+const ECHO: &[u8] = &[
+    0xba, 0xf8, 0x03, 0xb0, b'>', 0xee, 0xb4, 0x00, 0xcd, 0x16, 0xb4, 0x0e, 0xbb, 0x07, 0x00, 0xcd,
+    0x10, 0xeb, 0xf3,
+];
+
+/// A disk of 1 MiB whose boot sector is this program.
+fn disk(folder: &Path, program: &[u8]) -> PathBuf {
+    let mut bytes = program.to_vec();
+    bytes.resize(510, 0);
+    bytes.extend([0x55, 0xaa]);
+    bytes.resize(1 << 20, 0);
+    let path = folder.join("disk.img");
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// A PC in its jail.
+fn pc(name: &str, options: &[&str]) -> Session {
+    let mut command = Command::new(trivisor());
+    command.args(["run", "--timeout", "600", "--name", name]);
+    Session::spawn(command.args(options))
+}
+
+fn name(test: &str) -> String {
+    format!("keyboard-{test}-{}", std::process::id())
+}
+
+fn ask(arguments: &[&str]) -> Output {
+    Command::new(trivisor()).args(arguments).output().unwrap()
+}
+
+/// What is to be done is done.
+fn told(arguments: &[&str]) {
+    let output = ask(arguments);
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {words}");
+}
+
+/// It is refused with this status, and these words.
+fn refused(arguments: &[&str], status: i32, wanted: &str) {
+    let output = ask(arguments);
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains(wanted), "{arguments:?}: {words}");
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {words}");
+}
+
+#[test]
+fn a_text_longer_than_any_buffer_arrives_whole() {
+    if !kvm_wanted("keyboard") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let disk = disk(folder.path(), ECHO);
+    let name = name("text");
+    let mut vm = pc(&name, &["--disk", disk.to_str().unwrap()]);
+    vm.expect(">");
+    // Nothing of what cannot be typed whole.
+    let wrong = "not \u{e9}";
+    refused(
+        &["type", &name, wrong],
+        2,
+        "'\u{e9}' is on no key of the US layout",
+    );
+    refused(
+        &["sendkey", &name, "a", "entr"],
+        2,
+        "the nearest is \"enter\"",
+    );
+    refused(
+        &["sendkey", &name, "a-b-c-d-e-f-g-h-i"],
+        2,
+        "9 keys at once",
+    );
+    let ascii: String = (b'!'..=b'~').map(char::from).collect();
+    told(&["type", &name, &ascii]);
+    told(&["sendkey", &name, "shift-a", "KEY_B", "kp_subtract"]);
+    // A guest that stands still takes more than the keyboard keeps when it goes on.
+    told(&["pause", &name]);
+    let mut typing = Command::new(trivisor());
+    typing.args(["type", &name, "the quick brown fox", "--enter"]);
+    let typing = typing.stderr(Stdio::piped()).spawn().unwrap();
+    refused(&["type", &name], 2, "<TEXT>");
+    told(&["resume", &name]);
+    let typed = typing.wait_with_output().unwrap();
+    let words = String::from_utf8_lossy(&typed.stderr);
+    assert!(typed.status.success(), "{words}");
+    told(&["type", &name, "over"]);
+    // The carriage return goes back to where the row began.
+    let (row, rest) = ascii.split_at(80);
+    let screen = screen_with(&name, "over");
+    let row = screen.lines().position(|line| line.ends_with(row));
+    let next = screen.lines().nth(row.unwrap() + 1);
+    let line = format!("{rest}Ab-the quick brown fox");
+    assert_eq!(
+        next,
+        Some(format!("over{}", &line[4..]).as_str()),
+        "{screen}"
+    );
+    told(&["stop", "--force", &name]);
+    vm.wait();
+}
+
+#[test]
+fn ctrl_alt_del_starts_the_guest_again() {
+    if !kvm_wanted("ctrl-alt-del") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let disk = disk(folder.path(), ECHO);
+    let name = name("again");
+    let mut vm = pc(&name, &["--reboot", "--disk", disk.to_str().unwrap()]);
+    vm.expect(">");
+    told(&["sendkey", &name, "ctrl-alt-del"]);
+    vm.expect(">");
+    told(&["stop", "--force", &name]);
+    vm.wait();
+}
+
+#[test]
+fn a_machine_without_a_keyboard_says_so() {
+    if !kvm_wanted("no keyboard") {
+        return;
+    }
+    let name = name("none");
+    let mut vm = Session::guest("halt", &["--name", &name]);
+    vm.expect("ok ");
+    let wanted = "this machine has no keyboard: mode hvm has one";
+    refused(&["type", &name, "a"], 4, wanted);
+    refused(&["sendkey", &name, "a"], 4, wanted);
+    refused(&["type", "keyboard-nowhere", "a"], 2, "no VM with the name");
+    told(&["stop", "--force", &name]);
+    vm.wait();
+}
+
+#[test]
+fn grub_is_told_by_the_keyboard_to_switch_the_power_off() {
+    if !slow_wanted("GRUB") {
+        return;
+    }
+    let name = name("grub");
+    let cd = grub_rescue();
+    let options = ["--serial-screen", "--cdrom", cd.to_str().unwrap()];
+    let mut vm = pc(&name, &options);
+    // The whole of its menu, on the VGA's screen.
+    let screen = screen_with(&name, "executed automatically");
+    assert!(screen.contains("GNU GRUB  version 2.06"), "{screen}");
+    assert!(screen.contains("│*GNU/Linux "), "{screen}");
+    // The firmware takes keys from its serial port as well.
+    vm.type_bytes(b"c");
+    let _prompt = screen_with(&name, "grub>");
+    // What it sees of the PC: its CD drive.
+    told(&["type", &name, "ls", "--enter"]);
+    let _drive = screen_with(&name, "(cd");
+    // Both shift states, and all that is between: it answers what it was told.
+    let text = "The (quick) brown fox; jumps_over the lazy dog? 0x1234-5678/9";
+    told(&["type", &name, &format!("echo \"{text}\"\n")]);
+    let _answer = screen_with(&name, &format!("\n{text}\n"));
+    told(&["sendkey", &name, "up", "ctrl-a", "ctrl-k"]);
+    // It looks for the FADT, and for soft off in the DSDT.
+    told(&["type", &name, "halt\n"]);
+    let ended = vm.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+}
