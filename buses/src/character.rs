@@ -18,4 +18,9 @@ pub trait CharInput: Send + Sync {
 
     /// The output that refused bytes has room again.
     fn output_ready(&self);
+
+    /// The terminal behind it has so many columns and rows now; nothing to a device that has no word for them.
+    fn resize(&self, columns: u16, rows: u16) {
+        let _no_word_for = (columns, rows);
+    }
 }

@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use trivisor_buses::{
-    Board, CharInput, CharOutput, FitError, MemoryBalloon, Shell, Slots, Source, Storage, Woken,
-    Work,
+    Board, CharOutput, FitError, MemoryBalloon, Shell, Slots, Source, Storage, Woken, Work,
 };
 use trivisor_loader::acpi::Ecam;
 use trivisor_memory::{FileMapping, GuestRam};
@@ -24,7 +23,7 @@ use trivisor_virtio_device::transport::Offer;
 use trivisor_virtio_device::{Drive, VirtioDevice};
 
 use crate::balloon::{Balloon, BalloonOptions};
-use crate::console::{Console, PortConfig};
+use crate::console::{Console, ConsoleInput, PortConfig};
 use crate::pmem::Pmem;
 use crate::pmem::regs::Config;
 use crate::{dsdt, map};
@@ -218,29 +217,9 @@ impl Plug for ConsolePlug {
         let device = Console::new(vec![port]).map_err(FitError::chip(name))?;
         let sources = Vec::new();
         let console = socket.insert(name, Made::new(device, sources))?;
-        socket.slots.console(Arc::new(ConsoleHand(console)));
+        let input = ConsoleInput::new(console, 0);
+        socket.slots.console(Arc::new(input));
         Ok(())
-    }
-}
-
-struct ConsoleHand(Arc<dyn Drive<Console>>);
-
-impl CharInput for ConsoleHand {
-    fn push(&self, bytes: &[u8]) -> usize {
-        let mut taken = 0;
-        self.0
-            .drive(&mut |console, io| taken = console.push(0, bytes, io));
-        taken
-    }
-
-    fn room(&self) -> usize {
-        let mut room = 0;
-        self.0.drive(&mut |console, _| room = console.room(0));
-        room
-    }
-
-    fn output_ready(&self) {
-        self.0.drive(&mut |console, io| console.output_ready(0, io));
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Termios, tcgetattr};
+use rustix::termios::{LocalModes, Termios, Winsize, tcgetattr, tcsetwinsize};
 use trivisor_tests::{bare_metal, kvm_wanted, trivisor};
 
 /// A host that is slow and shared has done anything by then.
@@ -385,4 +385,62 @@ fn the_monitor_opens_and_leaves() {
         vm.type_keys(&format!("{CTRL_A}cpause\rquit\r"));
         vm.ends_with(0);
     }
+}
+
+#[test]
+fn a_virtio_console_has_the_size_of_the_terminal() {
+    if !kvm_wanted("size of the terminal") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let said = folder.path().join("said");
+    let wait = |text: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let so_far = std::fs::read_to_string(&said).unwrap_or_default();
+            if so_far.contains(text) {
+                return so_far;
+            }
+            assert!(Instant::now() < deadline, "no {text:?} in:\n{so_far}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let serial = format!("file:{}", said.display());
+    let name = format!("terminal-size-{}", std::process::id());
+    let options = [
+        "--mode",
+        "pv",
+        "--console",
+        "stdio",
+        "--serial",
+        &serial,
+        "--name",
+        &name,
+    ];
+    let script =
+        "console 0 read; console 0 size; echo again; console 0 read; console 0 size; poweroff";
+    let vm = Terminal::run(bare_metal().to_str().unwrap(), script, &options);
+    for (columns, rows, ready) in [
+        (132, 43, "console ready"),
+        (80, 25, "ok echo again\nconsole ready"),
+    ] {
+        wait(ready);
+        let size = Winsize {
+            ws_col: columns,
+            ws_row: rows,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&vm.line, size).unwrap();
+        vm.signal(Signal::WINCH);
+        // It is answered behind what was asked for before.
+        let info = Command::new(trivisor())
+            .args(["info", &name])
+            .output()
+            .unwrap();
+        assert!(info.status.success(), "{info:?}");
+        vm.type_keys("on\n");
+        wait(&format!("columns: {columns}, rows: {rows}"));
+    }
+    vm.ends_with(0);
 }

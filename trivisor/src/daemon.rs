@@ -76,12 +76,13 @@ pub(crate) fn start(mut settings: Settings) -> Result<String, Failure> {
         }
         wait(signals.as_fd(), STEP);
         if let Some(caught) = signals.take() {
-            end(&mut child);
             let status = match caught {
                 Caught::End(status) => status,
                 // It is no crash of ours that would need a core.
                 Caught::Quit => 131,
+                Caught::Resized => continue,
             };
+            end(&mut child);
             return Err(Failure {
                 status,
                 what: format!("VM {name:?} was ended before its guest ran: a signal came"),

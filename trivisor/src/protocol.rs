@@ -34,6 +34,11 @@ pub(crate) enum Request {
     },
     /// These keys are pressed, and released.
     Press(Chord),
+    /// The terminal of the console has this size.
+    TerminalSize {
+        columns: u16,
+        rows: u16,
+    },
 }
 
 /// What the VM process tells.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use trivisor_buses::CharInput;
 use trivisor_virtio_device::Drive;
 
-use super::Console;
+use super::{Console, Size};
 
 /// A port of a console that stands on a bus.
 #[derive(Clone)]
@@ -48,5 +48,11 @@ impl CharInput for ConsoleInput {
     fn output_ready(&self) {
         self.chip
             .drive(&mut |console, io| console.output_ready(self.port, io));
+    }
+
+    fn resize(&self, cols: u16, rows: u16) {
+        let size = Size { cols, rows };
+        self.chip
+            .drive(&mut |console, io| console.resize(self.port, size, io));
     }
 }

@@ -39,6 +39,11 @@ pub(crate) enum Call {
     Text,
     /// These keys are pressed, and released; without one: were those before taken?
     Press(Chord),
+    /// The terminal of the console has this size.
+    TerminalSize {
+        columns: u16,
+        rows: u16,
+    },
 }
 
 /// The answer.

@@ -35,7 +35,7 @@ use crate::control::screen::{Assembly, NoScreen, Picture, Shown};
 use crate::control::signals::{Caught, Signals};
 use crate::control::vm::{Over, Vm, Wires};
 use crate::failure::{Failure, HOST, TIMEOUT};
-use crate::plan::Plan;
+use crate::plan::{Plan, Sink};
 use crate::protocol::Report;
 
 /// Runs a VM until its end; the exit status.
@@ -102,7 +102,7 @@ struct Control {
     /// What the screen shows at the end, as far as it is here.
     last_screen: Assembly,
     last_picture: Option<Picture>,
-    _terminal: Option<RawTerminal>,
+    terminal: Option<RawTerminal>,
 }
 
 impl Control {
@@ -142,7 +142,7 @@ impl Control {
             last_screen: Assembly::default(),
             last_picture: None,
             plan,
-            _terminal: terminal,
+            terminal,
         })
     }
 
@@ -166,6 +166,7 @@ impl Control {
                         drop(self);
                         signals::die_of_quit();
                     }
+                    Some(Caught::Resized) => self.tell_terminal_size(),
                     None => {}
                 }
             }
@@ -260,6 +261,17 @@ impl Control {
         }
     }
 
+    /// Where the guest has a console that asks for it.
+    fn tell_terminal_size(&mut self) {
+        if self.terminal.is_none() || !matches!(self.plan.console, Sink::Stdio) {
+            return;
+        }
+        if let Ok(size) = rustix::termios::tcgetwinsize(rustix::stdio::stdin()) {
+            let (columns, rows) = (size.ws_col, size.ws_row);
+            self.ask(Asker::Nobody, Call::TerminalSize { columns, rows });
+        }
+    }
+
     fn serve_clients(&mut self, listener_ready: bool) {
         let now = Instant::now();
         if listener_ready {
@@ -284,7 +296,11 @@ impl Control {
             return None;
         }
         match self.vm.channel().receive::<Report>() {
-            Ok(Some(Report::Running)) => (!self.vm.runs()).then_some(Over::Nonsense),
+            Ok(Some(Report::Running)) => {
+                let first = self.vm.runs();
+                self.tell_terminal_size();
+                (!first).then_some(Over::Nonsense)
+            }
             Ok(Some(Report::Answer(answer))) => {
                 let facts = || self.vm.info(&self.plan, self.started);
                 match self.requests.answered(answer, facts, &mut self.output) {

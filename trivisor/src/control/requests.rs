@@ -71,6 +71,10 @@ impl Requests {
             Call::Picture { .. } => Request::Screen { text: false },
             Call::Text => Request::Screen { text: true },
             Call::Press(chord) => Request::Press(*chord),
+            Call::TerminalSize { columns, rows } => Request::TerminalSize {
+                columns: *columns,
+                rows: *rows,
+            },
         };
         let full = self.unanswered.len() >= MAX_UNANSWERED && !matches!(asker, Asker::Nobody);
         let sent = match full {

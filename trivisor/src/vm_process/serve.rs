@@ -113,6 +113,12 @@ impl VmProcess<'_> {
                 Some(_) => Answer::Busy,
                 None => Answer::Absent,
             },
+            Request::TerminalSize { columns, rows } => {
+                for console in self.machine.consoles() {
+                    console.resize(columns, rows);
+                }
+                Answer::Done
+            }
             Request::Screen { text } => return self.send_screen(text),
         };
         self.channel.send(&Report::Answer(answer))
