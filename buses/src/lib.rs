@@ -57,8 +57,8 @@ pub use shadow::{Responder, ShadowMap, ShadowRun};
 pub use shell::Shell;
 pub use slots::{Alias, Fitted, Host, Installed, Slots};
 pub use storage::{
-    BufferRequest, Completion, Geometry, MAX_BUFFER, Storage, StorageBusy, StorageOp,
-    StorageRequest,
+    BufferRequest, Completion, DiscDrive, DiscError, Geometry, MAX_BUFFER, Storage, StorageBusy,
+    StorageOp, StorageRequest,
 };
 pub use streams::{StreamEnd, StreamEvent, StreamHost, StreamId};
 pub use time::{Clock, GuestTime, Timer, WallClock};

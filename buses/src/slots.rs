@@ -19,6 +19,7 @@ use crate::routing::{MmioBus, PortBus, RouteError};
 use crate::screen::Screen;
 use crate::shadow::ShadowMap;
 use crate::shell::Shell;
+use crate::storage::DiscDrive;
 use crate::time::{Clock, WallClock};
 use crate::wake::Source;
 
@@ -158,6 +159,8 @@ pub struct Fitted {
     pub keyboard: Option<Arc<dyn Keyboard>>,
     /// The pointing device, where the machine has one.
     pub pointer: Option<Arc<dyn Pointer>>,
+    /// The drive for discs, where the machine has one.
+    pub disc_drive: Option<Arc<dyn DiscDrive>>,
     /// What the chips wait for on the host.
     pub sources: Vec<Source>,
 }
@@ -355,6 +358,11 @@ impl Slots {
     /// The machine has a pointing device.
     pub fn pointer(&mut self, pointer: Arc<dyn Pointer>) {
         self.fitted.pointer = Some(pointer);
+    }
+
+    /// The machine has a drive for discs.
+    pub fn disc_drive(&mut self, drive: Arc<dyn DiscDrive>) {
+        self.fitted.disc_drive = Some(drive);
     }
 
     /// The board is complete.

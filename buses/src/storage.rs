@@ -121,3 +121,24 @@ pub trait Storage: Send {
     /// Waits until everything under way has ended; the completions are still to be fetched.
     fn drain(&mut self);
 }
+
+/// Why a disc is not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DiscError {
+    /// There is no such drive.
+    #[error("no drive for discs is there")]
+    NoDrive,
+    /// The guest uses the disc, and has been asked to let it go.
+    #[error("the guest has locked the tray, and was asked to let the disc go")]
+    Locked,
+}
+
+/// A drive whose disc somebody changes who stands before the machine.
+pub trait DiscDrive: Send + Sync {
+    /// Takes the disc out, or lays another one in: by force, or when the guest has not locked the tray; else the guest
+    /// is asked to let it go. What stands behind the disc has to wake the drive.
+    ///
+    /// # Errors
+    /// When the tray is locked.
+    fn change_disc(&self, disc: Option<Box<dyn Storage>>, force: bool) -> Result<(), DiscError>;
+}

@@ -27,7 +27,7 @@ use crate::fw_cfg::regs::key;
 use crate::fw_cfg::{self, FileError, FwCfg, Items};
 use crate::i440fx::{self, I440fx};
 use crate::i8042::{self, Hands, KeyboardController};
-use crate::ide::{self, CommandBlock, ControlBlock, Ide};
+use crate::ide::{self, CommandBlock, ControlBlock, Ide, Tray};
 pub use crate::ide::{DiskConfig, DriveConfig};
 use crate::piix3::Piix3;
 use crate::piix4_pm::{self, Apm, FrontButton, Gpe0, Piix4Pm, PmBlock};
@@ -306,15 +306,16 @@ fn fit_drives(
     let host = slots.host().clone();
     let mut sources = Vec::new();
     let mut made: [[Option<DriveConfig>; 2]; 2] = Default::default();
-    for (place, plug) in made
-        .as_flattened_mut()
-        .iter_mut()
-        .zip(drives.into_iter().flatten())
-    {
+    let mut tray = None;
+    let places = made.as_flattened_mut().iter_mut().enumerate();
+    for ((number, place), plug) in places.zip(drives.into_iter().flatten()) {
         let Some(plug) = plug else { continue };
         let name = plug.name();
         let drive = plug.make(&host.ram).map_err(FitError::chip(name))?;
         sources.extend(drive.sources);
+        if matches!(drive.drive, DriveConfig::Cdrom(_)) {
+            tray = tray.or(Some((number / 2, number % 2)));
+        }
         *place = Some(drive.drive);
     }
     let lines = map::IDE_IRQS.map(|irq| isa.line(irq));
@@ -329,6 +330,9 @@ fn fit_drives(
         (map::SOUTH_BRIDGE, map::IDE_FUNCTION),
         chip,
     )?;
+    if let Some((channel, drive)) = tray {
+        slots.disc_drive(Arc::new(Tray::new(chip.clone(), channel, drive)));
+    }
     for fd in sources {
         let chip = chip.clone();
         slots.source(Source {

@@ -99,6 +99,30 @@ device! {
         vec![registers.into_iter().flat_map(|(at, value)| configure(at, value)).chain([15, 1]).collect()]
     };
 
+    /// `i8042`, whose keyboard somebody types on.
+    i8042_keyboard = BusFuzzer {
+        space: Space::Ports,
+        base: 0x60,
+        size: 5,
+        registers: &[0, 4],
+        fit: fit_i8042,
+    }, {
+        use hvm::i8042::regs::command;
+        let read = vec![5, 1, 0, 5, 0, 0];
+        let controller = |commands: &[u8]| -> Vec<u8> {
+            commands.iter().flat_map(|byte| [write(1, &[*byte]), read.clone()].concat()).collect()
+        };
+        let set_up = [write(1, &[command::WRITE_RAM]), write(0, &[0x43])].concat();
+        // Each command of the controller; each of the keyboard, with a parameter; each of the mouse.
+        let all: Vec<u8> = (0x20..=0xff).step_by(1).filter(|byte| !(0x21..0x60).contains(byte)).collect();
+        let keyboard = (0xed..=0xff).flat_map(|byte| [write(0, &[byte]), read.clone(), write(0, &[2]), read.clone()].concat());
+        let mouse = (0xe6..=0xff).flat_map(|byte| {
+            let to = write(1, &[command::WRITE_AUXILIARY]);
+            [to, write(0, &[byte]), read.clone(), read.clone()].concat()
+        });
+        vec![controller(&all), set_up.iter().copied().chain(keyboard).collect(), set_up.iter().copied().chain(mouse).collect()]
+    };
+
     /// `piix3`, whose four interrupt lines the input drives, and its reset control.
     piix3 = BusFuzzer {
         space: Space::Ports,
@@ -164,6 +188,21 @@ fn fit_fw_cfg(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::ro
         hvm::fw_cfg::WIDTHS,
         chip,
     )?;
+    Ok(())
+}
+
+fn fit_i8042(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::routing::RouteError> {
+    let host = &world.host;
+    let pins = hvm::i8042::Pins {
+        keyboard: host.line(),
+        auxiliary: host.line(),
+        a20: host.line(),
+    };
+    let chip = hvm::i8042::KeyboardController::new(pins, host.clone());
+    let chip = slots.pio("i8042", 0x60, hvm::i8042::PORTS, Widths::BYTES, chip)?;
+    let hands = Arc::new(hvm::i8042::Hands(chip));
+    slots.keyboard(hands.clone());
+    slots.pointer(hands);
     Ok(())
 }
 

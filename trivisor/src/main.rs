@@ -66,6 +66,9 @@ fn carry_out(verb: Verb) -> Result<ExitCode, Failure> {
         }
         Verb::Type { name, text, enter } => verbs::type_text(&name, &text, enter)?,
         Verb::SendKey { name, keys } => verbs::send_keys(&name, &keys)?,
+        Verb::Cdrom {
+            name, file, force, ..
+        } => verbs::change_disc(&name, file.as_deref(), force)?,
         Verb::Completions { shell } => return Ok(print(&verbs::completions(shell))),
         Verb::Man => {
             let page = verbs::man();

@@ -3,10 +3,14 @@
 //! The VM process may have been taken over by its guest, so the control process believes nothing: a packet
 //! that it cannot decode, or that is out of place, ends the VM.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use trivisor_devices_hvm::i8042::ps2::layout::CHORD_MAX;
@@ -39,6 +43,11 @@ pub(crate) enum Request {
         columns: u16,
         rows: u16,
     },
+    /// The disc is taken out, or the one whose image comes beside, of so many bytes, is laid in.
+    Disc {
+        size: Option<u64>,
+        force: bool,
+    },
 }
 
 /// What the VM process tells.
@@ -61,6 +70,8 @@ pub(crate) enum Answer {
     Done,
     /// The machine has no such thing.
     Absent,
+    /// The guest holds it fast.
+    Locked,
     /// Not now: what was asked for before is not done.
     Busy,
     Counters(Counters),
@@ -155,6 +166,24 @@ impl Channel {
         self.pass(message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
     }
 
+    /// The same with a descriptor beside, for [`receive_with`](Self::receive_with).
+    pub(crate) fn send_now_with(
+        &self,
+        message: &impl Serialize,
+        descriptor: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let packet = postcard::to_allocvec(message).map_err(io::Error::other)?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [descriptor];
+        if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        rustix::net::sendmsg(&self.0, &[IoSlice::new(&packet)], &mut control, flags)?;
+        Ok(())
+    }
+
     fn pass(&self, message: &impl Serialize, flags: SendFlags) -> io::Result<()> {
         let packet = postcard::to_allocvec(message).map_err(io::Error::other)?;
         rustix::net::send(&self.0, &packet, flags)?;
@@ -171,14 +200,37 @@ impl Channel {
             Err(rustix::io::Errno::CONNRESET) => take()?,
             taken => taken?,
         };
-        if length == 0 {
-            return Ok(None);
-        }
-        let packet = packet.get(..length).unwrap_or_default();
-        match postcard::take_from_bytes(packet) {
-            Ok((message, [])) => Ok(Some(message)),
-            _ => Err(io::ErrorKind::InvalidData.into()),
-        }
+        decode(packet.get(..length).unwrap_or_default())
+    }
+
+    /// Takes a message with the descriptor that came beside it: only from who is trusted.
+    pub(crate) fn receive_with<T: DeserializeOwned>(
+        &self,
+    ) -> io::Result<Option<(T, Option<OwnedFd>)>> {
+        let mut packet = [0; MAX_MESSAGE];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let parts = &mut [IoSliceMut::new(&mut packet)];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let received = rustix::net::recvmsg(&self.0, parts, &mut control, flags)?;
+        let descriptors = control.drain().filter_map(|part| match part {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        });
+        let descriptor = descriptors.flatten().next();
+        let message = decode(packet.get(..received.bytes).unwrap_or_default())?;
+        Ok(message.map(|message| (message, descriptor)))
+    }
+}
+
+/// The message in a packet; `None`: there is none, for the other end is closed.
+fn decode<T: DeserializeOwned>(packet: &[u8]) -> io::Result<Option<T>> {
+    if packet.is_empty() {
+        return Ok(None);
+    }
+    match postcard::take_from_bytes(packet) {
+        Ok((message, [])) => Ok(Some(message)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 
@@ -236,6 +288,29 @@ mod tests {
         }
         a.send_now(&Request::Stop).unwrap();
         assert_eq!(b.receive::<Request>().unwrap(), Some(Request::Stop));
+    }
+
+    #[test]
+    fn a_descriptor_goes_beside_a_message() {
+        let (a, b) = Channel::pair().unwrap();
+        let request = Request::Disc {
+            size: Some(2048),
+            force: false,
+        };
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        a.send_now_with(&request, read.as_fd()).unwrap();
+        a.send_now(&Request::Pause).unwrap();
+        let (taken, descriptor) = b.receive_with::<Request>().unwrap().unwrap();
+        assert_eq!(taken, request);
+        rustix::io::write(write, b"x").unwrap();
+        assert_eq!(rustix::io::read(descriptor.unwrap(), &mut [0; 9]), Ok(1));
+        let (taken, descriptor) = b.receive_with::<Request>().unwrap().unwrap();
+        assert!(taken == Request::Pause && descriptor.is_none());
+        // Who does not ask for it does not get it.
+        a.send_now_with(&request, read.as_fd()).unwrap();
+        assert_eq!(b.receive::<Request>().unwrap(), Some(request));
+        drop(a);
+        assert!(b.receive_with::<Request>().unwrap().is_none());
     }
 
     #[test]

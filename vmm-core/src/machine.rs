@@ -6,8 +6,8 @@ use std::thread::Builder;
 
 use thiserror::Error;
 use trivisor_buses::{
-    Board, CharInput, FitError, Fitted, Host, InterruptPins, Keyboard, MemoryBalloon, Pointer,
-    PowerButton, Screen, Slots,
+    Board, CharInput, DiscDrive, FitError, Fitted, Host, InterruptPins, Keyboard, MemoryBalloon,
+    Pointer, PowerButton, Screen, Slots,
 };
 #[cfg(feature = "hvm")]
 use trivisor_devices_hvm::board::HvmBoard;
@@ -415,6 +415,12 @@ impl Machine {
     #[must_use]
     pub fn keyboard(&self) -> Option<&Arc<dyn Keyboard>> {
         self.fitted.keyboard.as_ref()
+    }
+
+    /// The drive for discs, where the board has one.
+    #[must_use]
+    pub fn disc_drive(&self) -> Option<&Arc<dyn DiscDrive>> {
+        self.fitted.disc_drive.as_ref()
     }
 
     /// The pointing device, where the board has one.

@@ -16,6 +16,7 @@
 //!
 //! **Ordering.** A flush covers the writes whose completion was fetched before it was submitted.
 
+mod changer;
 mod event;
 mod format;
 mod image_mover;
@@ -47,6 +48,7 @@ use trivisor_buses::{
 };
 use trivisor_memory::GuestRam;
 
+pub use changer::{Attendant, DiscChanger};
 pub use format::{Format, UnknownFormat};
 pub use limited::Limited;
 pub use manage::{Info, ManageError, convert, create, info};

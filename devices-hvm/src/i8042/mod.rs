@@ -24,7 +24,16 @@
 //! **Not modelled**: times of transfer, repetition of keys, the keyboard lock and passwords, scan code set 3, the
 //! shift codes around the grey keys while num lock is on.
 //!
-//! **Relied on by**: SeaBIOS; not seen yet: GRUB, syslinux, Linux (i8042, atkbd, psmouse) and its `reboot=k`.
+//! **Differs from QEMU's** `i8042`, where the documents are on our side:
+//! - Status bit 3 is clear when the last write was none of a command (Keyboard and Auxiliary Device Controller, status
+//!   register: command/data); QEMU's is always set.
+//! - The RAM has 32 bytes, which commands 0x20 to 0x3f and 0x60 to 0x7f reach; QEMU's has the command byte alone.
+//! - The output port's bits of the serial lines read 0, for what is on these lines is not modelled; QEMU's read 1.
+//! - A device refuses what is no value of a parameter with "resend", and what is no command (Keyboard, Mouse: 0xfe, "an
+//!   invalid input"); QEMU's devices take any value, and do not answer an unknown command of the mouse.
+//! - A command in place of a parameter is one; QEMU takes it for the value.
+//!
+//! **Relied on by**: SeaBIOS, GRUB; not seen yet: syslinux, Linux (i8042, atkbd, psmouse) and its `reboot=k`.
 
 mod core;
 pub mod ps2;

@@ -2,35 +2,8 @@
 
 use bitfield_struct::bitfield;
 
-/// Ports, counted from 0x60.
-pub mod offset {
-    /// Data.
-    pub const DATA: u16 = 0;
-    /// Status (read) and command (write).
-    pub const STATUS_COMMAND: u16 = 4;
-}
-
-/// Status: port 0x64, read only, reset 0x10.
-#[bitfield(u8)]
-#[derive(PartialEq, Eq)]
-pub struct Status {
-    /// Output buffer full.
-    pub output_full: bool,
-    /// Input buffer full: never, bytes are taken at once.
-    pub input_full: bool,
-    /// System flag: as the command byte has it.
-    pub system: bool,
-    /// The last write was a command.
-    pub command: bool,
-    /// The keyboard is not locked: always.
-    pub unlocked: bool,
-    /// What is in the output buffer came from the auxiliary device.
-    pub auxiliary_full: bool,
-    /// Time-out: never.
-    pub timeout: bool,
-    /// Parity error: never.
-    pub parity: bool,
-}
+/// What a controller has that only resets the machine, too.
+pub use trivisor_mode_basic::i8042::regs::{Status, offset};
 
 /// Command byte: RAM 0, reset 0x00.
 #[bitfield(u8)]
@@ -104,6 +77,5 @@ pub mod command {
     pub const WRITE_AUXILIARY_BUFFER: u8 = 0xd3;
     /// The byte that follows goes to the auxiliary device.
     pub const WRITE_AUXILIARY: u8 = 0xd4;
-    /// Pulse the bits of the output port that are 0 in bits 3:0.
-    pub const PULSE_OUTPUT: u8 = 0xf0;
+    pub use trivisor_mode_basic::i8042::regs::PULSE_OUTPUT;
 }

@@ -80,10 +80,14 @@ mod tests;
 
 use std::sync::Arc;
 
-use thiserror::Error;
-use trivisor_buses::{AccessError, Component, Dma, Line, RestoreError, SavedState, Storage, Wake};
+use trivisor_buses::{
+    AccessError, Component, DiscDrive, DiscError, Dma, Line, RestoreError, SavedState, Storage,
+    Wake,
+};
 use trivisor_pci::regs::offset as header;
-use trivisor_pci::{Bar, Class, ConfigError, ConfigSpace, Endpoint, Identity, PciFunction};
+use trivisor_pci::{
+    Bar, Class, ConfigError, ConfigSpace, Endpoint, FunctionShell, Identity, PciFunction,
+};
 
 use self::ata::Disk;
 use self::atapi::Cdrom;
@@ -94,17 +98,6 @@ use self::link::Link;
 pub use self::ports::{COMMAND_PORTS, CONTROL_PORTS, CommandBlock, ControlBlock, WIDTHS};
 use self::regs::{BMIBA, BUS_MASTER_PORTS, Idetim, command_block, config as offset};
 pub use self::state::IdeStateV1;
-
-/// Why a disc is not changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum DiscError {
-    /// There is no CD-ROM drive there.
-    #[error("no CD-ROM drive is there")]
-    NoDrive,
-    /// The guest uses the disc, and has been asked to let it go.
-    #[error("the guest has locked the tray, and was asked to let the disc go")]
-    Locked,
-}
 
 /// The controller with its drives, a PCI function.
 pub struct Ide {
@@ -366,5 +359,32 @@ impl Component for Ide {
     fn restore(&mut self, state: &SavedState) -> Result<(), RestoreError> {
         let state: IdeStateV1 = state.decode(state::KIND, state::VERSION)?;
         state.restore(self)
+    }
+}
+
+/// Somebody's hand at the tray of a CD-ROM drive, whose controller stands on a bus.
+#[derive(Debug, Clone)]
+pub struct Tray {
+    ide: Arc<FunctionShell<Ide>>,
+    channel: usize,
+    drive: usize,
+}
+
+impl Tray {
+    /// Of the drive in this place.
+    #[must_use]
+    pub const fn new(ide: Arc<FunctionShell<Ide>>, channel: usize, drive: usize) -> Self {
+        Self {
+            ide,
+            channel,
+            drive,
+        }
+    }
+}
+
+impl DiscDrive for Tray {
+    fn change_disc(&self, disc: Option<Box<dyn Storage>>, force: bool) -> Result<(), DiscError> {
+        let change = |ide: &mut Ide| ide.change_disc(self.channel, self.drive, disc, force);
+        self.ide.with(change)
     }
 }

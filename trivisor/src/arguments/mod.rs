@@ -125,6 +125,20 @@ pub(crate) enum Verb {
         #[arg(required = true)]
         keys: Vec<String>,
     },
+    /// Change the disc in a VM's CD drive
+    Cdrom {
+        /// The VM
+        name: String,
+        /// The ISO image of the disc that is laid in
+        #[arg(value_name = "FILE", required_unless_present = "eject")]
+        file: Option<PathBuf>,
+        /// Take the disc out
+        #[arg(long, conflicts_with = "file")]
+        eject: bool,
+        /// Also when the guest has locked the tray
+        #[arg(long)]
+        force: bool,
+    },
     /// Show what a VM is doing
     Info {
         /// The VM

@@ -37,6 +37,11 @@ pub(crate) enum Call {
     },
     /// The characters on the screen.
     Text,
+    /// The disc in the CD drive is taken out, or another one laid in.
+    Disc {
+        file: Option<PathBuf>,
+        force: bool,
+    },
     /// These keys are pressed, and released; without one: were those before taken?
     Press(Chord),
     /// The terminal of the console has this size.
@@ -54,6 +59,8 @@ pub(crate) enum Reply {
     /// Not now; it can be asked again.
     Busy,
     Refused(String),
+    /// It failed, and the user can do something about it.
+    Failed(Failure),
     Info(Box<Info>),
     Text(String),
 }

@@ -30,7 +30,7 @@ use crate::control::ending::Ending;
 use crate::control::keyboard::{Keyboard, Wish};
 use crate::control::output::Output;
 use crate::control::registry::Registration;
-use crate::control::requests::{Asker, Requests, Unasked};
+use crate::control::requests::{Asker, News, Requests, Unasked};
 use crate::control::screen::{Assembly, NoScreen, Picture, Shown};
 use crate::control::signals::{Caught, Signals};
 use crate::control::vm::{Over, Vm, Wires};
@@ -305,7 +305,8 @@ impl Control {
                 let facts = || self.vm.info(&self.plan, self.started);
                 match self.requests.answered(answer, facts, &mut self.output) {
                     Ok(None) => {}
-                    Ok(Some(paused)) => self.vm.set_paused(paused),
+                    Ok(Some(News::Paused(paused))) => self.vm.set_paused(paused),
+                    Ok(Some(News::Disc(disc))) => self.plan.pc.change_disc(disc),
                     Err(Unasked) => return Some(Over::Nonsense),
                 }
                 None

@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use crate::control::calls::{self, Call, Info, Reply};
 use crate::control::monitor::PROMPT;
 use crate::control::output::Output;
 use crate::control::screen::{Assembly, NoScreen, Shown};
+use crate::plan::pc::open_cd;
+use crate::plan::virtio::Image;
 use crate::protocol::{Answer, Channel, Request};
 
 /// Requests that others may have without an answer; the channel has room for more, for one of our own.
@@ -33,6 +36,7 @@ impl Asker {
                     Reply::Done => "done".into(),
                     Reply::Busy => "not now".into(),
                     Reply::Refused(why) => why.clone(),
+                    Reply::Failed(failure) => failure.what.clone(),
                     Reply::Info(info) => crate::verbs::show_info(info).replace('\n', "\r\n"),
                     Reply::Text(text) => text.replace('\n', "\r\n"),
                 };
@@ -47,11 +51,29 @@ impl Asker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unasked;
 
+/// What is so now.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// The VM stands still, or goes on.
+    Paused(bool),
+    /// This disc is in the CD drive.
+    Disc(Option<Arc<Image>>),
+}
+
+/// A request without an answer.
+#[derive(Debug)]
+struct Asked {
+    asker: Asker,
+    call: Call,
+    /// The disc that is to be laid in.
+    disc: Option<Arc<Image>>,
+}
+
 /// Requests without an answer yet.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     /// Oldest first: the VM process answers in order.
-    unanswered: VecDeque<(Asker, Call)>,
+    unanswered: VecDeque<Asked>,
     /// What the oldest has got of a screen.
     screen: Assembly,
     /// Clients that wait for the end of the VM. They are told when this is dropped.
@@ -61,6 +83,15 @@ pub(crate) struct Requests {
 impl Requests {
     /// Passes a call on, and does not wait for a VM process that has stopped to read.
     pub(crate) fn ask(&mut self, asker: Asker, call: Call, channel: &Channel, output: &mut Output) {
+        let disc = match &call {
+            Call::Disc {
+                file: Some(file), ..
+            } => match open_cd(file) {
+                Ok(image) => Some(Arc::new(image)),
+                Err(failure) => return asker.tell(&Reply::Failed(failure), output),
+            },
+            _ => None,
+        };
         let request = match &call {
             Call::Info => Request::Counters,
             Call::Pause => Request::Pause,
@@ -75,14 +106,22 @@ impl Requests {
                 columns: *columns,
                 rows: *rows,
             },
+            Call::Disc { force, .. } => Request::Disc {
+                size: disc.as_ref().map(|disc| disc.size()),
+                force: *force,
+            },
         };
         let full = self.unanswered.len() >= MAX_UNANSWERED && !matches!(asker, Asker::Nobody);
-        let sent = match full {
-            true => Err(ErrorKind::WouldBlock.into()),
-            false => channel.send_now(&request),
+        let image = disc
+            .as_ref()
+            .and_then(|disc| disc.image.descriptors().next());
+        let sent = match (full, image) {
+            (true, _) => Err(ErrorKind::WouldBlock.into()),
+            (false, Some(image)) => channel.send_now_with(&request, image),
+            (false, None) => channel.send_now(&request),
         };
         let why = match sent {
-            Ok(()) => return self.unanswered.push_back((asker, call)),
+            Ok(()) => return self.unanswered.push_back(Asked { asker, call, disc }),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 "the VM process does not answer; `trivisor stop --force` ends it"
             }
@@ -91,14 +130,14 @@ impl Requests {
         asker.tell(&Reply::Refused(why.into()), output);
     }
 
-    /// The oldest request is answered; `Some` when the VM is now paused, or goes on.
+    /// The oldest request is answered; `Some` when that changed something.
     pub(crate) fn answered(
         &mut self,
         answer: Answer,
         info: impl FnOnce() -> Info,
         output: &mut Output,
-    ) -> Result<Option<bool>, Unasked> {
-        let asked = self.unanswered.front().map(|(_, call)| call);
+    ) -> Result<Option<News>, Unasked> {
+        let asked = self.unanswered.front().map(|asked| &asked.call);
         let of_screen = matches!(asked, Some(Call::Picture { .. } | Call::Text));
         let answer = match answer {
             Answer::Screen(piece) if of_screen => match self.screen.take(piece) {
@@ -111,7 +150,7 @@ impl Requests {
         if self.screen.has_begun() {
             return Err(Unasked);
         }
-        let (asker, call) = self.unanswered.pop_front().ok_or(Unasked)?;
+        let Asked { asker, call, disc } = self.unanswered.pop_front().ok_or(Unasked)?;
         let answer = match answer {
             Ok(shown) => {
                 asker.tell(&show(&call, shown)?, output);
@@ -126,12 +165,16 @@ impl Requests {
             ),
             Answer::Done => Reply::Done,
             Answer::Busy => Reply::Busy,
+            Answer::Locked => Reply::Refused(
+                "the guest has locked the tray, and was asked to let the disc go; --force does not wait for it".into(),
+            ),
             Answer::Absent => Reply::Refused(
                 match call {
                     Call::Balloon { .. } => "this machine has no balloon: start it with --balloon",
                     Call::Picture { .. } | Call::Text => {
                         "this machine has no screen: mode hvm has one"
                     }
+                    Call::Disc { .. } => "this machine has no CD drive: start it with --cdrom",
                     Call::Press(_) => "this machine has no keyboard: mode hvm has one",
                     _ => "this machine has no power button",
                 }
@@ -140,17 +183,18 @@ impl Requests {
             Answer::Counters(counters) => Reply::Info(Box::new(Info { counters, ..info() })),
         };
         asker.tell(&reply, output);
-        Ok(match call {
-            Call::Pause => Some(true),
-            Call::Resume => Some(false),
+        Ok(match (call, reply) {
+            (Call::Pause, _) => Some(News::Paused(true)),
+            (Call::Resume, _) => Some(News::Paused(false)),
+            (Call::Disc { .. }, Reply::Done) => Some(News::Disc(disc)),
             _ => None,
         })
     }
 
     /// There will be no more answers.
     pub(crate) fn refuse_all(&mut self, why: &str, output: &mut Output) {
-        for (asker, _) in self.unanswered.drain(..) {
-            asker.tell(&Reply::Refused(why.into()), output);
+        for asked in self.unanswered.drain(..) {
+            asked.asker.tell(&Reply::Refused(why.into()), output);
         }
     }
 
@@ -250,6 +294,6 @@ mod tests {
         let mut requests = Requests::default();
         let info = || panic!("nobody asked");
         let told = requests.answered(Answer::Done, info, &mut Output::new(None));
-        assert_eq!(told, Err(Unasked));
+        assert_eq!(told.unwrap_err(), Unasked);
     }
 }

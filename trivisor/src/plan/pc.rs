@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use trivisor_backends::image;
 use trivisor_devices_hvm::board::BootDevice;
@@ -49,10 +50,28 @@ pub(crate) struct Pc {
     pub(crate) serial_screen: bool,
     /// Disks on the IDE cables, by channel, the master first.
     pub(crate) disks: [[Option<Image>; 2]; 2],
-    /// The CD in the drive, which is the second cable's master.
-    pub(crate) cd: Option<Image>,
+    /// The CD drive, which is the second cable's master.
+    pub(crate) tray: Option<Tray>,
     /// The VGA's option ROM; without firmware nobody would run it.
     pub(crate) vga_rom: Option<Vec<u8>>,
+}
+
+/// The tray of a CD drive, with the disc that lies in it: the next start finds that.
+#[derive(Debug, Default)]
+pub(crate) struct Tray(Mutex<Option<Arc<Image>>>);
+
+impl Tray {
+    fn new(disc: Image) -> Self {
+        Self(Mutex::new(Some(Arc::new(disc))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Image>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn disc(&self) -> Option<Arc<Image>> {
+        self.lock().clone()
+    }
 }
 
 impl Pc {
@@ -76,7 +95,10 @@ impl Pc {
             vga_rom,
             boot_order: boot_order.unwrap_or_default(),
             debug_console: console.map(|path| create(path)).transpose()?,
-            cd: boot.cdrom.as_deref().map(open_cd).transpose()?,
+            tray: match boot.cdrom.as_deref() {
+                Some(path) => Some(Tray::new(open_cd(path)?)),
+                None => None,
+            },
             disks: Default::default(),
             serial_screen: boot.serial_screen,
         })
@@ -86,7 +108,7 @@ impl Pc {
     pub(super) fn connect(&mut self, disks: Vec<Image>) -> Result<(), Failure> {
         let [[first, second], [third, fourth]] = &mut self.disks;
         let mut places = vec![first, second, fourth];
-        if self.cd.is_none() {
+        if self.tray.is_none() {
             places.insert(2, third);
         }
         let (count, room) = (disks.len(), places.len());
@@ -102,19 +124,32 @@ impl Pc {
         Ok(())
     }
 
-    /// All images.
-    fn images(&self) -> impl Iterator<Item = &Image> {
-        self.disks.iter().flatten().flatten().chain(&self.cd)
+    /// All disks.
+    fn disks(&self) -> impl Iterator<Item = &Image> {
+        self.disks.iter().flatten().flatten()
+    }
+
+    /// The disc in the CD drive.
+    pub(crate) fn disc(&self) -> Option<Arc<Image>> {
+        self.tray.as_ref().and_then(Tray::disc)
+    }
+
+    /// This is the disc in the CD drive from now on; others may have the one before.
+    pub(crate) fn change_disc(&self, disc: Option<Arc<Image>>) {
+        let Some(tray) = &self.tray else { return };
+        let before = std::mem::replace(&mut *tray.lock(), disc);
+        before.iter().for_each(|disc| disc.unlock());
     }
 
     /// Others may have the images from now on.
     pub(crate) fn unlock_disks(&self) {
-        self.images().for_each(Image::unlock);
+        self.disks().for_each(Image::unlock);
+        self.disc().iter().for_each(|disc| disc.unlock());
     }
 
-    /// The descriptors that the VM process keeps.
+    /// The descriptors that the VM process keeps, but the disc's.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let images = self.images().flat_map(|disk| disk.image.descriptors());
+        let images = self.disks().flat_map(|disk| disk.image.descriptors());
         let files = self.debug_console.iter().map(AsFd::as_fd);
         let firmware = self.firmware.iter().map(|firmware| firmware.file.as_fd());
         images.chain(files).chain(firmware)
@@ -125,7 +160,7 @@ impl Pc {
 const CD_SECTOR: u64 = 2048;
 
 /// Opens the image of a CD: raw, and nobody writes to it.
-fn open_cd(path: &Path) -> Result<Image, Failure> {
+pub(crate) fn open_cd(path: &Path) -> Result<Image, Failure> {
     let wrong = |what: String| {
         Failure::usage(
             format!("CD {}: {what}", path.display()),

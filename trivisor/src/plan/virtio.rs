@@ -73,6 +73,13 @@ pub(crate) struct Image {
 }
 
 impl Image {
+    /// Bytes of a raw image; 0 when the host does not say.
+    pub(crate) fn size(&self) -> u64 {
+        let file = self.image.descriptors().next();
+        let status = file.and_then(|file| rustix::fs::fstat(file).ok());
+        status.map_or(0, |status| u64::try_from(status.st_size).unwrap_or(0))
+    }
+
     /// Others may have it from now on.
     pub(super) fn unlock(&self) {
         for file in self.image.descriptors() {

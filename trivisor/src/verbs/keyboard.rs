@@ -95,6 +95,7 @@ fn offer(name: &str, chord: Chord, taken: impl Fn() -> String) -> Result<(), Fai
                     "look at its screen: `trivisor screenshot`",
                 ));
             }
+            Reply::Failed(failure) => return Err(failure),
             Reply::Refused(why) => return Err(refused(name, &why)),
             Reply::Done | Reply::Info(_) | Reply::Text(_) => return Ok(()),
         }

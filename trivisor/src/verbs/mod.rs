@@ -12,4 +12,4 @@ pub(crate) use demo::demo;
 pub(crate) use disk::{DiskVerb, disk};
 pub(crate) use keyboard::{send_keys, type_text};
 pub(crate) use print::{completions, man, version};
-pub(crate) use running::{info, ps, screenshot, show_info, simple};
+pub(crate) use running::{change_disc, info, ps, screenshot, show_info, simple};

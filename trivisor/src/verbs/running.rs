@@ -13,6 +13,7 @@ pub(crate) fn simple(name: &str, call: Call) -> Result<(), Failure> {
     match calls::call(name, call)? {
         Reply::Done | Reply::Busy | Reply::Info(_) | Reply::Text(_) => Ok(()),
         Reply::Refused(why) => Err(refused(name, &why)),
+        Reply::Failed(failure) => Err(failure),
     }
 }
 
@@ -36,7 +37,15 @@ pub(crate) fn screenshot(name: &str, file: Option<&Path>) -> Result<String, Fail
         Reply::Text(text) => Ok(text),
         Reply::Done | Reply::Busy | Reply::Info(_) => Ok(String::new()),
         Reply::Refused(why) => Err(refused(name, &why)),
+        Reply::Failed(failure) => Err(failure),
     }
+}
+
+/// `trivisor cdrom NAME FILE`, and without a file the disc is taken out.
+pub(crate) fn change_disc(name: &str, file: Option<&Path>, force: bool) -> Result<(), Failure> {
+    let file = file.map(std::path::absolute).transpose();
+    let file = file.map_err(Failure::refused("the current folder"))?;
+    simple(name, Call::Disc { file, force })
 }
 
 pub(super) fn refused(name: &str, why: &str) -> Failure {
@@ -50,6 +59,7 @@ fn ask_info(name: &str) -> Result<Info, Failure> {
             format!("VM {name:?}: {why}"),
             "see `trivisor ps`",
         )),
+        Reply::Failed(failure) => Err(failure),
         Reply::Done | Reply::Busy | Reply::Text(_) => Err(Failure::host(
             format!("VM {name:?} gave no answer"),
             "see `trivisor ps`",

@@ -18,6 +18,7 @@ use std::thread::JoinHandle;
 
 use rustix::event::EventfdFlags;
 use trivisor_backends::console::{self, ConsolePump, OutputWatch};
+use trivisor_backends::disk::DiscChanger;
 use trivisor_buses::CharOutput;
 use trivisor_kvm::Kvm;
 use trivisor_memory::{Backing, FileMapping};
@@ -171,9 +172,11 @@ fn take<T>(slot: &Mutex<Option<T>>) -> io::Result<T> {
 fn isolate(plan: &Plan, channel: &Channel, pipes: &Pipes) -> io::Result<()> {
     rustix::process::setsid()?;
     let stderr = io::stderr();
+    let disc = plan.pc.disc();
     let mut keep = vec![stderr.as_fd(), channel.as_fd(), plan.kvm.as_fd()];
     keep.extend(plan.kernel.iter().map(|kernel| kernel.file.as_fd()));
     keep.extend(plan.pc.descriptors());
+    keep.extend(disc.iter().flat_map(|disc| disc.image.descriptors()));
     keep.extend(plan.initrd.iter().map(AsFd::as_fd));
     keep.extend(plan.pmem.iter().map(|disk| disk.file.as_fd()));
     keep.extend(plan.virtio.descriptors());
@@ -198,6 +201,8 @@ struct VmProcess<'a> {
     tail: Tail,
     /// Keys on their way to the keyboard.
     hands: Hands,
+    /// What makes discs for the CD drive.
+    changer: Option<DiscChanger>,
     /// Readable when the last vCPU thread has ended.
     ended: Arc<OwnedFd>,
 }
@@ -260,6 +265,7 @@ impl<'a> VmProcess<'a> {
             worker_threads: Vec::new(),
             tail,
             hands: Hands::default(),
+            changer: None,
             ended: Arc::new(ended),
         })
     }
@@ -281,6 +287,9 @@ impl<'a> VmProcess<'a> {
     /// The last steps before the guest's first instruction. Gives vCPU 0 and the jail of the thread that serves.
     fn prepare_run(&mut self) -> Result<(FirstVcpu, Option<Jail>), Failure> {
         let workers = self.workers.take();
+        self.changer = self.workers.take_changer();
+        let attendant = self.workers.take_attendant();
+        let threads = workers.len() + usize::from(attendant.is_some());
         let jails = if self.plan.jailed {
             process::harden().map_err(|error| jail_failure(&error))?;
             let devices = match self.plan.mode {
@@ -288,7 +297,7 @@ impl<'a> VmProcess<'a> {
                 Mode::Hvm => Devices::Pc,
                 _ => Devices::Virtio,
             };
-            let jails = Jail::all(self.plan.cpus, workers.len(), devices);
+            let jails = Jail::all(self.plan.cpus, threads, devices);
             Some(jails.map_err(|error| jail_failure(&error))?)
         } else {
             None
@@ -298,6 +307,10 @@ impl<'a> VmProcess<'a> {
             None => (None, None, None),
         };
         self.worker_threads = virtio::start_workers(workers, worker.as_ref())?;
+        // It has nothing to store at the end, which waits for the others alone.
+        attendant.map_or(Ok(()), |attendant| {
+            virtio::start_attendant(attendant, worker.as_ref())
+        })?;
         let ended = self.ended.clone();
         let first = self.machine.start_but_first(
             Arc::new(move || vcpu.as_ref().map_or(Ok(()), Jail::enter)),

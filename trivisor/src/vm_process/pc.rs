@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use trivisor_backends::disk::DiscChanger;
 use trivisor_buses::CharOutput;
 use trivisor_devices_hvm::board::{DiskConfig, DriveConfig, DrivePlug, MadeDrive};
 use trivisor_devices_hvm::vga::{self, VgaCard};
@@ -13,7 +14,6 @@ use trivisor_vmm_core::PcConfig;
 use super::virtio::{StoragePlug, Workers};
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
-use crate::plan::virtio::Image;
 
 /// Where the firmware's debug console leads. What the other side does not take at once is lost.
 struct DebugOutput(File);
@@ -29,29 +29,46 @@ const SERIAL_SCREEN: &str = "etc/sercon-port";
 /// A port, as the file has it.
 const COM1: u64 = 0x3f8;
 
-/// A disk or CD on an IDE cable.
-struct IdeDrive {
+/// A disk on an IDE cable.
+struct IdeDisk {
+    config: DiskConfig,
     storage: StoragePlug,
-    /// `None`: a CD-ROM drive.
-    disk: Option<DiskConfig>,
 }
 
-impl DrivePlug for IdeDrive {
+impl DrivePlug for IdeDisk {
     fn name(&self) -> &'static str {
-        if self.disk.is_some() {
-            "ide-disk"
-        } else {
-            "ide-cdrom"
-        }
+        "ide-disk"
     }
 
     fn make(self: Box<Self>, ram: &GuestRam) -> io::Result<MadeDrive> {
         // Without a writer the ring gets all writes.
         let (storage, sources, _writer) = self.storage.make(ram)?;
-        let drive = match self.disk {
-            Some(config) => DriveConfig::Disk(config, storage),
-            None => DriveConfig::Cdrom(Some(storage)),
-        };
+        let drive = DriveConfig::Disk(self.config, storage);
+        Ok(MadeDrive { drive, sources })
+    }
+}
+
+/// A CD-ROM drive on an IDE cable, whose disc can be changed.
+struct IdeCdrom {
+    disc: Option<StoragePlug>,
+    workers: Workers,
+}
+
+impl DrivePlug for IdeCdrom {
+    fn name(&self) -> &'static str {
+        "ide-cdrom"
+    }
+
+    fn make(self: Box<Self>, ram: &GuestRam) -> io::Result<MadeDrive> {
+        let (changer, event, attendant) = DiscChanger::new(ram.clone())?;
+        self.workers.add_changer(changer, attendant);
+        let (mut disc, mut sources) = (None, vec![event]);
+        if let Some(plug) = self.disc {
+            let (storage, events, _writer) = plug.make(ram)?;
+            disc = Some(storage);
+            sources.extend(events);
+        }
+        let drive = DriveConfig::Cdrom(disc);
         Ok(MadeDrive { drive, sources })
     }
 }
@@ -59,11 +76,6 @@ impl DrivePlug for IdeDrive {
 type Drives = [[Option<Box<dyn DrivePlug>>; 2]; 2];
 
 fn drives(plan: &Plan, workers: &Workers) -> Result<Drives, Failure> {
-    let plug = |image: &Image, disk| {
-        let storage = StoragePlug::new(image, workers)?;
-        let drive: Box<dyn DrivePlug> = Box::new(IdeDrive { storage, disk });
-        Ok::<_, Failure>(drive)
-    };
     let mut drives = Drives::default();
     let images = plan.pc.disks.as_flattened().iter();
     for (drive, image) in drives.as_flattened_mut().iter_mut().zip(images) {
@@ -72,11 +84,17 @@ fn drives(plan: &Plan, workers: &Workers) -> Result<Drives, Failure> {
             if !image.serial.is_empty() {
                 config.serial.clone_from(&image.serial);
             }
-            *drive = Some(plug(image, Some(config))?);
+            let storage = StoragePlug::new(image, workers)?;
+            *drive = Some(Box::new(IdeDisk { config, storage }));
         }
     }
-    if let (Some(cd), [_, [master, _]]) = (&plan.pc.cd, &mut drives) {
-        *master = Some(plug(cd, None)?);
+    if let (Some(tray), [_, [master, _]]) = (&plan.pc.tray, &mut drives) {
+        let disc = tray.disc();
+        let disc = disc.map(|disc| StoragePlug::new(&disc, workers));
+        *master = Some(Box::new(IdeCdrom {
+            disc: disc.transpose()?,
+            workers: workers.clone(),
+        }));
     }
     Ok(drives)
 }

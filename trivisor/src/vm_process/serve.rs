@@ -1,11 +1,12 @@
 //! Console and requests while the guest runs, and how that ended.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use trivisor_backends::console::ConsolePump;
+use trivisor_buses::{DiscError, Storage};
 use trivisor_vmm_core::{EventLoop, Outcome};
 
 use super::VmProcess;
@@ -75,8 +76,8 @@ impl VmProcess<'_> {
                 return Ok(());
             }
             if ready.get(1) == Some(&true) {
-                match self.channel.receive()? {
-                    Some(request) => self.answer(request)?,
+                match self.channel.receive_with()? {
+                    Some((request, descriptor)) => self.answer(request, descriptor)?,
                     // The control process has gone; so does the VM.
                     None => self.machine.stop(),
                 }
@@ -84,7 +85,7 @@ impl VmProcess<'_> {
         }
     }
 
-    fn answer(&mut self, request: Request) -> io::Result<()> {
+    fn answer(&mut self, request: Request, descriptor: Option<OwnedFd>) -> io::Result<()> {
         let answer = match request {
             Request::Pause => {
                 self.machine.pause();
@@ -119,9 +120,26 @@ impl VmProcess<'_> {
                 }
                 Answer::Done
             }
+            Request::Disc { size, force } => self.change_disc(size.zip(descriptor), force),
             Request::Screen { text } => return self.send_screen(text),
         };
         self.channel.send(&Report::Answer(answer))
+    }
+
+    /// Takes the disc out of the CD drive, or lays in that of an image of so many bytes.
+    fn change_disc(&self, image: Option<(u64, OwnedFd)>, force: bool) -> Answer {
+        let (Some(drive), Some(changer)) = (self.machine.disc_drive(), &self.changer) else {
+            return Answer::Absent;
+        };
+        let disc = image.map(|(size, image)| {
+            let disc: Box<dyn Storage> = Box::new(changer.disc(image.into(), size));
+            disc
+        });
+        match drive.change_disc(disc, force) {
+            Ok(()) => Answer::Done,
+            Err(DiscError::Locked) => Answer::Locked,
+            Err(DiscError::NoDrive) => Answer::Absent,
+        }
     }
 
     fn counters(&self) -> Counters {

@@ -5,11 +5,13 @@ use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use thiserror::Error;
-use trivisor_backends::disk::{Cache, Disk, DiskError, DiskOptions, Limited, Opened, Worker};
+use trivisor_backends::disk::{
+    Attendant, Cache, DiscChanger, Disk, DiskError, DiskOptions, Limited, Opened, Worker,
+};
 use trivisor_backends::entropy::HostEntropy;
 use trivisor_backends::net;
 use trivisor_backends::rate_limiter::RateLimiter;
@@ -45,19 +47,44 @@ pub(super) struct Unfit {
     pub(super) source: DiskError,
 }
 
-/// The disks' workers, from the board's fitting to the start.
+/// The disks' workers, and what a CD drive has for other discs, from the board's fitting to the start.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Workers(Arc<Mutex<Vec<Worker>>>);
+pub(super) struct Workers(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    workers: Vec<Worker>,
+    changer: Option<DiscChanger>,
+    attendant: Option<Attendant>,
+}
 
 impl Workers {
-    fn add(&self, workers: Vec<Worker>) {
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        list.extend(workers);
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All that were added.
+    fn add(&self, workers: Vec<Worker>) {
+        self.lock().workers.extend(workers);
+    }
+
+    /// Of the CD drive.
+    pub(super) fn add_changer(&self, changer: DiscChanger, attendant: Attendant) {
+        let mut waiting = self.lock();
+        waiting.changer = Some(changer);
+        waiting.attendant = Some(attendant);
+    }
+
+    /// All workers that were added.
     pub(super) fn take(&self) -> Vec<Worker> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.lock().workers)
+    }
+
+    pub(super) fn take_changer(&self) -> Option<DiscChanger> {
+        self.lock().changer.take()
+    }
+
+    pub(super) fn take_attendant(&self) -> Option<Attendant> {
+        self.lock().attendant.take()
     }
 }
 
@@ -66,17 +93,27 @@ pub(super) fn start_workers(
     workers: Vec<Worker>,
     jail: Option<&Jail>,
 ) -> Result<Vec<JoinHandle<()>>, Failure> {
-    let start = |worker: Worker| {
-        let jail = jail.cloned();
-        let run = move || {
-            if jail.as_ref().is_none_or(|jail| jail.enter().is_ok()) {
-                worker.run();
-            }
-        };
-        let thread = std::thread::Builder::new().name("disk".into()).spawn(run);
-        thread.map_err(Failure::no_thread("a thread for a disk"))
-    };
+    let start = |worker: Worker| start(move || worker.run(), jail);
     workers.into_iter().map(start).collect()
+}
+
+/// Starts the thread of a CD drive, which confines itself first, too.
+pub(super) fn start_attendant(attendant: Attendant, jail: Option<&Jail>) -> Result<(), Failure> {
+    start(move || attendant.run(), jail).map(drop)
+}
+
+fn start(
+    serve: impl FnOnce() + Send + 'static,
+    jail: Option<&Jail>,
+) -> Result<JoinHandle<()>, Failure> {
+    let jail = jail.cloned();
+    let run = move || {
+        if jail.as_ref().is_none_or(|jail| jail.enter().is_ok()) {
+            serve();
+        }
+    };
+    let thread = std::thread::Builder::new().name("disk".into()).spawn(run);
+    thread.map_err(Failure::no_thread("a thread for a disk"))
 }
 
 /// All of them, in the order in which the guest finds them.

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use super::sources::Source;
 
-/// Crates whose folders are devices.
-const CRATES: &[&str] = &["mode-basic/src/"];
+/// Crates whose folders are devices, each with the name that a fuzz target knows it by.
+const CRATES: &[(&str, &str)] = &[("mode-basic/src/", "trivisor_mode_basic")];
 /// Crates whose folders are virtio devices or the larger chips of a PC: their cores are of all shapes, so they have
 /// more files, or fewer.
-const VIRTIO_CRATES: &[&str] = &["devices-pv/src/", "devices-hvm/src/"];
+const VIRTIO_CRATES: &[(&str, &str)] = &[
+    ("devices-pv/src/", "trivisor_devices_pv"),
+    ("devices-hvm/src/", "trivisor_devices_hvm"),
+];
 const VIRTIO_FILES: &[&str] = &["mod.rs", "state.rs"];
 /// `config.rs` may be missing; nothing else.
 const FILES: &[&str] = &["mod.rs", "core.rs", "regs.rs", "state.rs", "tests.rs"];
@@ -17,13 +20,13 @@ const OPTIONAL: &[&str] = &["config.rs"];
 /// All that is wrong.
 pub(super) fn check(sources: &[Source]) -> Vec<String> {
     let mut findings = Vec::new();
-    for folder in CRATES {
+    for (folder, name) in CRATES {
         for device in devices(sources, folder) {
             check_files(sources, &format!("{folder}{device}/"), &mut findings);
-            check_fuzzed(sources, folder, device, &mut findings);
+            check_fuzzed(sources, (folder, name), device, &mut findings);
         }
     }
-    for folder in VIRTIO_CRATES {
+    for (folder, name) in VIRTIO_CRATES {
         for device in devices(sources, folder) {
             let has = |file: &str| {
                 let path = format!("{folder}{device}/{file}");
@@ -35,15 +38,22 @@ pub(super) fn check(sources: &[Source]) -> Vec<String> {
             if !has("tests.rs") && !has("tests/mod.rs") {
                 findings.push(format!("{folder}{device}/ lacks tests"));
             }
-            check_fuzzed(sources, folder, device, &mut findings);
+            check_fuzzed(sources, (folder, name), device, &mut findings);
         }
     }
     findings
 }
 
-fn check_fuzzed(sources: &[Source], folder: &str, device: &str, findings: &mut Vec<String>) {
+/// A file of targets names the device and its crate: another crate may have one of the same name.
+fn check_fuzzed(
+    sources: &[Source],
+    (folder, name): (&str, &str),
+    device: &str,
+    findings: &mut Vec<String>,
+) {
     let fuzzed = sources.iter().any(|source| {
-        source.path.starts_with("fuzz/") && source.is_rust() && names(&source.text, device)
+        let targets = source.path.starts_with("fuzz/") && source.is_rust();
+        targets && [name, device].iter().all(|word| names(&source.text, word))
     });
     if !fuzzed {
         findings.push(format!("{folder}{device} has no fuzz target"));
@@ -100,7 +110,8 @@ mod tests {
         let mut sources = vec![path("mod.rs"), path("queue.rs")];
         assert_eq!(check(&sources).len(), 3, "{:?}", check(&sources));
         sources.extend(["state.rs", "tests/mod.rs"].map(path));
-        sources.push(source("fuzz/src/virtio.rs", "targets! { rng }"));
+        let target = "use trivisor_devices_pv::rng;";
+        sources.push(source("fuzz/src/virtio.rs", target));
         assert!(check(&sources).is_empty());
     }
 
@@ -122,7 +133,11 @@ mod tests {
             "rtc",
             &["mod.rs", "core.rs", "regs.rs", "state.rs", "more.rs"],
         );
-        sources.push(source("fuzz/src/devices.rs", "uart rtc_of_another"));
+        let targets = "trivisor_mode_basic uart rtc_of_another";
+        sources.push(source("fuzz/src/devices.rs", targets));
+        // A chip of another crate that is called so.
+        let targets = "trivisor_devices_hvm rtc";
+        sources.push(source("fuzz/src/hvm.rs", targets));
         let findings = check(&sources);
         let expected = [
             "rtc/ lacks tests.rs",

@@ -104,8 +104,9 @@ impl Ps2Mouse {
             return self.output.answer(&[byte]);
         }
         match self.awaits.take() {
-            Some(command) => self.parameter(command, byte),
-            None => self.command(byte),
+            // A command where a parameter should be ends the command before.
+            Some(command) if byte < command::SCALING_1 => self.parameter(command, byte),
+            _ => self.command(byte),
         }
     }
 
@@ -121,7 +122,6 @@ impl Ps2Mouse {
                     _ => {}
                 }
             }
-            (_, command::RESET) => return self.command(value),
             _ => {
                 self.awaits = Some(command);
                 return self.output.answer(&[reply::RESEND]);
