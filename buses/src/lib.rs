@@ -59,6 +59,6 @@ pub use storage::{
     StorageRequest,
 };
 pub use streams::{StreamEnd, StreamEvent, StreamHost, StreamId};
-pub use time::{Clock, GuestTime, Timer, WallClock};
+pub use time::{Clock, GuestTime, Timer, TimerEnd, Timers, WallClock};
 pub use vm_device::bus::{MmioAddress, MmioRange, PioAddress, PioRange};
 pub use wake::{Look, Source, Wake, Woken, Work};

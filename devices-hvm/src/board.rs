@@ -18,7 +18,7 @@ use trivisor_loader::acpi;
 use trivisor_memory::{FileMapping, GuestRam, RamLayout};
 use trivisor_mode_basic::debug_exit::{self, DebugExit};
 use trivisor_mode_basic::pvpanic::{self, PvPanicPort};
-use trivisor_mode_basic::rtc::{self, Rtc};
+use trivisor_mode_basic::rtc::{self, IrqPin, Rtc};
 use trivisor_mode_basic::uart::{self, Uart, UartInput};
 use trivisor_pci::{DeviceFunction, FunctionShell, PciFunction, RootBus, Windows, ports};
 
@@ -141,10 +141,9 @@ impl Board for HvmBoard {
         fit_keyboard(slots, &isa)?;
 
         // Clock, and what the set-up program has left in its RAM.
-        let mut chip = Rtc::new(host.wall_clock.clone());
-        let set_up = cmos::set_up(&mut chip, self.ram, self.cpus, &self.boot);
+        let clock = fit_clock(slots, &isa)?;
+        let set_up = clock.with(|clock| cmos::set_up(clock, self.ram, self.cpus, &self.boot));
         set_up.map_err(FitError::chip("rtc"))?;
-        slots.pio("rtc", map::RTC, rtc::PORTS, rtc::WIDTHS, chip)?;
 
         // PCI, and the three functions of the chipset.
         let without_firmware = self.firmware.is_none();
@@ -222,6 +221,20 @@ fn fit_keyboard(slots: &mut Slots, isa: &Isa) -> Result<(), FitError> {
     slots.keyboard(hands.clone());
     slots.pointer(hands);
     Ok(())
+}
+
+fn fit_clock(slots: &mut Slots, isa: &Isa) -> Result<Arc<Shell<Rtc>>, FitError> {
+    let host = slots.host().clone();
+    let (timer, end) = host.timers.timer().map_err(FitError::chip("rtc"))?;
+    let irq = IrqPin {
+        line: isa.line(map::RTC_IRQ),
+        clock: host.clock,
+        timer,
+    };
+    let chip = Rtc::new(host.wall_clock).with_irq(irq);
+    let shell = slots.pio("rtc", map::RTC, rtc::PORTS, rtc::WIDTHS, chip)?;
+    end.wakes(&shell);
+    Ok(shell)
 }
 
 fn fit_firmware(slots: &mut Slots, firmware: &Arc<FileMapping>) -> Result<(), BoardError> {
@@ -347,8 +360,10 @@ fn fit_power(
 ) -> Result<(), FitError> {
     let host = slots.host().clone();
     let sci = isa.line(map::SCI_IRQ);
-    let block = PmBlock::new(sci, host.clock.clone(), host.events.clone());
+    let (timer, end) = host.timers.timer().map_err(FitError::chip("piix4-pm"))?;
+    let block = PmBlock::new(sci, host.clock.clone(), timer, host.events.clone());
     let block = Shell::new("piix4-pm-block", piix4_pm::WIDTHS, block);
+    end.wakes(&block);
     slots.component("piix4-pm-block", block.clone());
     slots.power_button(Arc::new(FrontButton(block.clone())));
 
