@@ -8,7 +8,9 @@
 
 mod ide;
 mod ours;
+mod pm;
 mod qemu;
+mod rtc;
 mod script;
 mod vga;
 
