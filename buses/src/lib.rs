@@ -61,6 +61,6 @@ pub use storage::{
     StorageOp, StorageRequest,
 };
 pub use streams::{StreamEnd, StreamEvent, StreamHost, StreamId};
-pub use time::{Clock, GuestTime, Timer, WallClock};
+pub use time::{Clock, GuestTime, Timer, TimerEnd, Timers, WallClock};
 pub use vm_device::bus::{MmioAddress, MmioRange, PioAddress, PioRange};
 pub use wake::{Look, Source, Wake, Woken, Work};

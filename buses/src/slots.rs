@@ -20,7 +20,7 @@ use crate::screen::Screen;
 use crate::shadow::ShadowMap;
 use crate::shell::Shell;
 use crate::storage::DiscDrive;
-use crate::time::{Clock, WallClock};
+use crate::time::{Clock, Timers, WallClock};
 use crate::wake::Source;
 
 /// What the host of a board provides: everything that chips may lean on.
@@ -46,6 +46,8 @@ pub struct Host {
     pub ram: GuestRam,
     /// Guest time.
     pub clock: Arc<dyn Clock>,
+    /// Timers that ring at a guest time.
+    pub timers: Arc<dyn Timers>,
     /// The time of day.
     pub wall_clock: Arc<dyn WallClock>,
 }

@@ -1,6 +1,10 @@
 //! Guest time, timers and the wall clock: no device reads the host's.
 
+use std::io;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
+
+use crate::wake::Woken;
 
 /// Nanoseconds of guest time since the machine was first started. It halts while the machine is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -36,6 +40,41 @@ pub trait Timer: Send {
 
     /// Does not ring any more.
     fn disarm(&mut self);
+}
+
+/// Gives timers to chips while a board is fitted. A board that takes none costs its host nothing.
+pub trait Timers: Send + Sync {
+    /// A disarmed timer, for a chip to hold, and its end, to be fixed when the chip is in its shell.
+    ///
+    /// # Errors
+    /// When the host has no timer left.
+    fn timer(&self) -> io::Result<(Box<dyn Timer>, TimerEnd)>;
+}
+
+/// Whom a [`Timer`] wakes: one chip, for ever. Where none is fixed, it rings unheard.
+#[derive(Clone, Default)]
+pub struct TimerEnd(Arc<OnceLock<Weak<dyn Woken>>>);
+
+impl std::fmt::Debug for TimerEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TimerEnd").finish_non_exhaustive()
+    }
+}
+
+impl TimerEnd {
+    /// The timer wakes `chip`, which holds it; a second chip is not taken.
+    pub fn wakes<C: Woken + 'static>(&self, chip: &Arc<C>) {
+        // The chip holds the timer: it may not hold the chip.
+        let chip: Weak<C> = Arc::downgrade(chip);
+        let _second = self.0.set(chip);
+    }
+
+    /// Wakes the chip, for whoever provides timers; true when it wants to be woken again at once.
+    #[must_use]
+    pub fn ring(&self) -> bool {
+        let chip = self.0.get().and_then(Weak::upgrade);
+        chip.is_some_and(|chip| chip.wake())
+    }
 }
 
 /// The time of day: for real-time clocks alone.

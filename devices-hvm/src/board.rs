@@ -2,6 +2,7 @@
 //!
 //! Addresses and interrupts stand in [`map`]. 8259s, I/O APIC and 8254 are the host's.
 
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -13,18 +14,17 @@ use trivisor_buses::{
     Alias, Board, CharOutput, FitError, InterruptPins, Line, PortBus, Posted, Shell, Slots, Source,
     Widths, Wire,
 };
-use trivisor_loader::{acpi, smbios};
+use trivisor_loader::acpi;
 use trivisor_memory::{FileMapping, GuestRam, RamLayout};
 use trivisor_mode_basic::debug_exit::{self, DebugExit};
 use trivisor_mode_basic::pvpanic::{self, PvPanicPort};
-use trivisor_mode_basic::rtc::{self, Rtc};
+use trivisor_mode_basic::rtc::{self, IrqPin, Rtc};
 use trivisor_mode_basic::uart::{self, Uart, UartInput};
 use trivisor_pci::{DeviceFunction, FunctionShell, PciFunction, RootBus, Windows, ports};
 
 pub use crate::boot_order::BootDevice;
 use crate::debugcon::{self, DebugConsole};
-use crate::fw_cfg::regs::key;
-use crate::fw_cfg::{self, FileError, FwCfg, Items};
+use crate::fw_cfg::{self, FwCfg};
 use crate::i440fx::{self, I440fx};
 use crate::i8042::{self, Hands, KeyboardController};
 use crate::ide::{self, CommandBlock, ControlBlock, Ide, Tray};
@@ -141,10 +141,9 @@ impl Board for HvmBoard {
         fit_keyboard(slots, &isa)?;
 
         // Clock, and what the set-up program has left in its RAM.
-        let mut chip = Rtc::new(host.wall_clock.clone());
-        let set_up = cmos::set_up(&mut chip, self.ram, self.cpus, &self.boot);
+        let clock = fit_clock(slots, &isa)?;
+        let set_up = clock.with(|clock| cmos::set_up(clock, self.ram, self.cpus, &self.boot));
         set_up.map_err(FitError::chip("rtc"))?;
-        slots.pio("rtc", map::RTC, rtc::PORTS, rtc::WIDTHS, chip)?;
 
         // PCI, and the three functions of the chipset.
         let without_firmware = self.firmware.is_none();
@@ -159,11 +158,11 @@ impl Board for HvmBoard {
         }
 
         // What firmware is told, or a kernel without it.
-        let tables = acpi::pc::build(&platform(self.cpus, &dsdt::aml(self.ram)));
-        let items = items(self.ram, self.cpus, &self.files, &tables);
+        let tables = acpi::pc::build(&tables::platform(self.cpus, &dsdt::aml(self.ram)));
+        let items = tables::items(self.ram, self.cpus, &self.files, &tables);
         let items = items.map_err(FitError::chip("fw-cfg"))?;
         if without_firmware {
-            place_tables(slots, self.ram, self.cpus, tables);
+            tables::place(slots, self.ram, self.cpus, tables);
         }
         let chip = FwCfg::new(&items, host.dma.clone());
         slots.pio("fw-cfg", map::FW_CFG, fw_cfg::PORTS, fw_cfg::WIDTHS, chip)?;
@@ -233,6 +232,20 @@ fn fit_keyboard(slots: &mut Slots, isa: &Isa) -> Result<(), FitError> {
     slots.keyboard(hands.clone());
     slots.pointer(hands);
     Ok(())
+}
+
+fn fit_clock(slots: &mut Slots, isa: &Isa) -> Result<Arc<Shell<Rtc>>, FitError> {
+    let host = slots.host().clone();
+    let (timer, end) = host.timers.timer().map_err(FitError::chip("rtc"))?;
+    let irq = IrqPin {
+        line: isa.line(map::RTC_IRQ),
+        clock: host.clock,
+        timer,
+    };
+    let chip = Rtc::new(host.wall_clock).with_irq(irq);
+    let shell = slots.pio("rtc", map::RTC, rtc::PORTS, rtc::WIDTHS, chip)?;
+    end.wakes(&shell);
+    Ok(shell)
 }
 
 fn fit_firmware(slots: &mut Slots, firmware: &Arc<FileMapping>) -> Result<(), BoardError> {
@@ -362,8 +375,10 @@ fn fit_power(
 ) -> Result<(), FitError> {
     let host = slots.host().clone();
     let sci = isa.line(map::SCI_IRQ);
-    let block = PmBlock::new(sci, host.clock.clone(), host.events.clone());
+    let (timer, end) = host.timers.timer().map_err(FitError::chip("piix4-pm"))?;
+    let block = PmBlock::new(sci, host.clock.clone(), timer, host.events.clone());
     let block = Shell::new("piix4-pm-block", piix4_pm::WIDTHS, block);
+    end.wakes(&block);
     slots.component("piix4-pm-block", block.clone());
     slots.power_button(Arc::new(FrontButton(block.clone())));
 
@@ -444,97 +459,4 @@ fn windows(ram: RamLayout) -> Windows {
         memory64: 0..0,
         irqs: [d, a, b, c],
     }
-}
-
-/// What firmware finds behind its keys and names.
-fn items(
-    ram: RamLayout,
-    cpus: u8,
-    files: &[(String, Vec<u8>)],
-    tables: &acpi::pc::Relocatable,
-) -> Result<Items, FileError> {
-    let count = u16::from(cpus).to_le_bytes();
-    let runs = runs(ram);
-    let smbios = smbios::Parts::new(&description(cpus, &runs));
-    let mut items = Items::default()
-        .with(key::RAM_SIZE, &ram.size().to_le_bytes())
-        .with(key::NB_CPUS, &count)
-        .with(key::MAX_CPUS, &count)
-        .with(key::NO_GRAPHIC, &[0, 0])
-        .with(key::BOOT_MENU, &[0, 0])
-        .with(key::IRQ0_OVERRIDE, &[1])
-        .with_file("etc/e820", &e820(ram))?
-        .with_file(acpi::pc::TABLES_FILE, &tables.tables)?
-        .with_file(acpi::pc::RSDP_FILE, &tables.rsdp)?
-        .with_file(acpi::pc::SCRIPT_FILE, &tables.script())?
-        .with_file("etc/smbios/smbios-anchor", &smbios.entry_point)?
-        .with_file("etc/smbios/smbios-tables", &smbios.structures)?;
-    for (name, bytes) in files {
-        items = items.with_file(name, bytes)?;
-    }
-    Ok(items)
-}
-
-fn runs(ram: RamLayout) -> Vec<(u64, u64)> {
-    ram.ranges().map(|run| (run.start, run.size)).collect()
-}
-
-const fn description(cpus: u8, runs: &[(u64, u64)]) -> smbios::Description<'_> {
-    smbios::Description {
-        manufacturer: "Trivisor",
-        product: "hvm",
-        version: env!("CARGO_PKG_VERSION"),
-        cpus,
-        ram: runs,
-    }
-}
-
-/// What ACPI says of the board.
-const fn platform(cpus: u8, aml: &[u8]) -> acpi::pc::Pc<'_> {
-    acpi::pc::Pc {
-        cpus,
-        local_apic: map::LOCAL_APIC,
-        io_apic: acpi::IoApic {
-            id: 0,
-            address: map::IO_APIC,
-        },
-        #[expect(clippy::cast_possible_truncation, reason = "it is 9")]
-        sci: map::SCI_IRQ as u8,
-        level_triggered: &[10, 11],
-        smi_command: (
-            map::APM,
-            piix4_pm::regs::ACPI_ENABLE,
-            piix4_pm::regs::ACPI_DISABLE,
-        ),
-        pm_base: map::POWER_MANAGEMENT,
-        gpe0: map::GPE0,
-        reset: (map::RESET, map::RESET_VALUE),
-        century: rtc::regs::index::CENTURY,
-        boot_arch: acpi::boot_arch::LEGACY_DEVICES
-            | acpi::boot_arch::KEYBOARD_8042
-            | acpi::boot_arch::NO_VGA,
-        aml,
-    }
-}
-
-/// Puts ACPI and SMBIOS tables where a kernel looks for them.
-fn place_tables(slots: &mut Slots, ram: RamLayout, cpus: u8, tables: acpi::pc::Relocatable) {
-    let tables = tables.placed(map::ACPI);
-    slots.rsdp(tables.address);
-    slots.place(tables.address, tables.bytes);
-    let runs = runs(ram);
-    let bytes = smbios::build(&description(cpus, &runs), map::SMBIOS);
-    slots.place(map::SMBIOS, bytes);
-}
-
-/// RAM, as firmware takes it: address, bytes, type 1.
-fn e820(ram: RamLayout) -> Vec<u8> {
-    const RAM: u32 = 1;
-    let mut table = Vec::new();
-    for run in ram.ranges() {
-        table.extend(run.start.to_le_bytes());
-        table.extend(run.size.to_le_bytes());
-        table.extend(RAM.to_le_bytes());
-    }
-    table
 }

@@ -139,7 +139,7 @@ fn isa() -> Done {
     let clock = device(
         "RTC_",
         &EISAName::new("PNP0B00"),
-        vec![&ports(map::RTC, rtc::PORTS)],
+        vec![&ports(map::RTC, rtc::PORTS), &irq(map::RTC_IRQ)],
     );
     let crash_report = device(
         "PEVT",

@@ -23,6 +23,7 @@
 //! | 0 | 0: host bridge | | 0 | 8254; pin 2 of the I/O APIC |
 //! | 1 | 0: ISA bridge, 1: IDE, 3: power management | | 1 | keyboard |
 //! | 2 and on | what is plugged in | | 4 | serial port |
+//! | | | | 8 | clock |
 //! | | | | 9 | SCI |
 //! | | | | 10, 11 | PCI's four lines, where firmware leads them |
 //! | | | | 12 | mouse |
@@ -62,6 +63,8 @@ pub const PCI_PORTS: RangeInclusive<u16> = 0xc000..=0xffff;
 pub const KEYBOARD_IRQ: usize = 1;
 /// ISA interrupt of the serial port.
 pub const COM1_IRQ: usize = 4;
+/// ISA interrupt of the clock.
+pub const RTC_IRQ: usize = 8;
 /// ISA interrupts of IDE's channels.
 pub const IDE_IRQS: [usize; 2] = [14, 15];
 /// IDE's command and control block of each channel.

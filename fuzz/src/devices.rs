@@ -1,9 +1,13 @@
 //! Devices: a target a folder of `mode-basic/src`.
 
-use trivisor_buses::Widths;
+use std::sync::Arc;
+use std::time::Duration;
+
+use trivisor_buses::testing::TestHost;
+use trivisor_buses::{Clock, FitError, Slots, Timers, WallClock, Widths};
 use trivisor_mode_basic as basic;
 
-use crate::bus::{BusFuzzer, Space, device};
+use crate::bus::{BusFuzzer, Space, World, device};
 
 device! {
     /// `debug_exit`.
@@ -102,6 +106,26 @@ device! {
         },
     };
 
+    /// `rtc` with its interrupt, which its timer brings.
+    rtc_irq = BusFuzzer {
+        space: Space::Ports,
+        base: 0x70,
+        size: 2,
+        registers: &[0, 1],
+        fit: fit_rtc_irq,
+    }, {
+        let registers = |values: &[(u8, u8)]| {
+            let select = |(index, value): &(u8, u8)| [0, 0, 0, *index, 0, 1, 0, *value];
+            values.iter().flat_map(select).collect::<Vec<u8>>()
+        };
+        vec![
+            registers(&[(0x0a, 0x26), (0x0b, 0x42), (0x0c, 0)]),
+            registers(&[(0x0b, 0x12), (0x0c, 0)]),
+            registers(&[(0x01, 0xc0), (0x03, 0xff), (0x05, 0x01), (0x0b, 0x22)]),
+            registers(&[(0x0a, 0x7f), (0x0b, 0x72), (0x0a, 0x2f)]),
+        ]
+    };
+
     /// `uart`, whose output takes nothing while the outside does not work.
     uart = BusFuzzer {
         space: Space::Ports,
@@ -129,4 +153,28 @@ device! {
             Ok(())
         },
     };
+}
+
+/// The time of day of a host that nobody sets: by how much an interrupt comes late when somebody does, only the chip knows
+/// that was there before.
+struct SteadyTime(Arc<TestHost>);
+
+impl WallClock for SteadyTime {
+    fn now(&self) -> Duration {
+        Duration::from_secs(1_000_000_000) + Duration::from_nanos(Clock::now(&*self.0).0)
+    }
+}
+
+fn fit_rtc_irq(world: &World, slots: &mut Slots) -> Result<(), FitError> {
+    let host = &world.host;
+    let (timer, end) = host.timer().map_err(FitError::chip("rtc"))?;
+    let irq = basic::rtc::IrqPin {
+        line: host.line(),
+        clock: host.clone(),
+        timer,
+    };
+    let chip = basic::rtc::Rtc::new(Arc::new(SteadyTime(host.clone()))).with_irq(irq);
+    let chip = slots.pio("rtc", 0x70, basic::rtc::PORTS, basic::rtc::WIDTHS, chip)?;
+    end.wakes(&chip);
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use trivisor_buses::{PortBus, Shell, Slots, Widths, Wire};
+use trivisor_buses::{PortBus, Shell, Slots, Timers, Widths, Wire};
 use trivisor_devices_hvm as hvm;
 use trivisor_pci::{DeviceFunction, PciFunction, RootBus, ports};
 
@@ -247,8 +247,10 @@ fn fit_piix4_pm(
 ) -> Result<(), trivisor_buses::routing::RouteError> {
     use hvm::piix4_pm as pm;
     let host = &world.host;
-    let block = pm::PmBlock::new(host.line(), host.clone(), host.clone());
+    let (timer, end) = host.timer().expect("a test host has timers");
+    let block = pm::PmBlock::new(host.line(), host.clone(), timer, host.clone());
     let block = Shell::new("block", pm::WIDTHS, block);
+    end.wakes(&block);
     slots.component("block", block.clone());
     slots.power_button(Arc::new(pm::FrontButton(block.clone())));
     let (bus, moved) = (Arc::downgrade(slots.ports()), block.clone());

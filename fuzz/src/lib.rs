@@ -45,7 +45,7 @@ macro_rules! targets {
 pub static TARGETS: &[Target] = targets! {
     loader::{elf pvh multiboot1 multiboot2 bzimage gzip bzip2 lzma xz lz4 zstd}
     emulator::{step}
-    devices::{debug_exit i8042 ioapic pmem power pvpanic rtc uart vmgenid}
+    devices::{debug_exit i8042 ioapic pmem power pvpanic rtc rtc_irq uart vmgenid}
     hvm::{debugcon fw_cfg i440fx i8042_keyboard piix3 piix4_pm}
     drives::{ide}
     screen::{vga}

@@ -10,6 +10,7 @@ mod events;
 mod machine;
 mod outcome;
 mod patience;
+mod timers;
 mod vcpu_thread;
 #[cfg(all(feature = "pv", feature = "hvm"))]
 mod virtio_cards;

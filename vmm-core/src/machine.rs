@@ -30,6 +30,7 @@ use crate::config::{CoreConfig, MachineConfig, Mode};
 use crate::control::{Control, ThreadEnd};
 use crate::events::EventLoop;
 use crate::outcome::Outcome;
+use crate::timers::GuestTimers;
 use crate::vcpu_thread::{BusIo, Stays, VcpuThread};
 
 /// The most vCPUs of a machine: what an 8-bit APIC identifier and the I/O APIC's destinations serve well.
@@ -125,6 +126,7 @@ impl FirstVcpu {
 pub struct Machine {
     control: Arc<Control>,
     clock: Arc<GuestClock>,
+    timers: Arc<GuestTimers>,
     fitted: Fitted,
     posted: Option<Arc<PostedWrites>>,
     statistics: Vec<StatisticsFile>,
@@ -212,6 +214,7 @@ impl Machine {
 
         let control = Control::new();
         let clock = Arc::new(GuestClock::default());
+        let timers = Arc::new(GuestTimers::new(clock.clone()));
         let host = Host {
             msi: vm.local_apics().clone(),
             pin_routes: vm.local_apics().clone(),
@@ -223,6 +226,7 @@ impl Machine {
             dma: Arc::new(PhysicalMemory::new(ram.clone(), Vec::new())),
             ram: ram.clone(),
             clock: clock.clone(),
+            timers: timers.clone(),
             wall_clock: Arc::new(HostTime),
         };
         let mut slots = Slots::new(host);
@@ -250,6 +254,7 @@ impl Machine {
         Ok(Self {
             control,
             clock,
+            timers,
             fitted,
             posted,
             statistics: Vec::new(),
@@ -302,6 +307,7 @@ impl Machine {
             .iter()
             .for_each(|(_, component)| component.start());
         self.clock.start();
+        self.timers.start();
         let vcpus = std::mem::take(&mut self.vcpus);
         self.stays = vcpus.iter().map(|_| Arc::default()).collect();
         // All of them before the first one starts: each counts as running until it is dropped, also one that
@@ -350,6 +356,7 @@ impl Machine {
     pub fn pause(&self) {
         self.control.pause();
         self.clock.stop();
+        self.timers.stop();
         self.rest();
     }
 
@@ -368,6 +375,7 @@ impl Machine {
             .iter()
             .for_each(|(_, component)| component.start());
         self.clock.start();
+        self.timers.start();
         self.control.resume();
     }
 
@@ -434,7 +442,8 @@ impl Machine {
     /// # Errors
     /// When the host refuses to watch it.
     pub fn events(&mut self) -> io::Result<Option<EventLoop>> {
-        let sources = std::mem::take(&mut self.fitted.sources);
+        let mut sources = std::mem::take(&mut self.fitted.sources);
+        sources.extend(self.timers.source()?);
         if sources.is_empty() {
             return Ok(None);
         }

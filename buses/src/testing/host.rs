@@ -1,6 +1,6 @@
 //! A host that records what devices do to it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use trivisor_memory::{FileMapping, GuestRam, RamLayout, RamOptions};
@@ -12,7 +12,7 @@ use crate::msi::{Msi, MsiSink, PinRoutes};
 use crate::pages::PageMapper;
 use crate::shadow::{ShadowMap, ShadowRun};
 use crate::slots::Host;
-use crate::time::{Clock, GuestTime, WallClock};
+use crate::time::{Clock, GuestTime, Timer, TimerEnd, Timers, WallClock};
 
 /// A list that many hands append to.
 #[derive(Debug)]
@@ -27,15 +27,12 @@ impl<T> Default for Recorder<T> {
 impl<T> Recorder<T> {
     /// Appends.
     pub fn note(&self, item: T) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(item);
+        lock(&self.0).push(item);
     }
 
     /// What came since the last call.
     pub fn take(&self) -> Vec<T> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.0))
     }
 }
 
@@ -96,6 +93,45 @@ pub struct TestHost {
     pub memory: TestMemory,
     now_ns: Mutex<u64>,
     unix_time: Mutex<Duration>,
+    timers: Arc<Mutex<Vec<Stepped>>>,
+}
+
+/// Most rings of timers in one [`TestHost::advance`].
+const MOST_RINGS: usize = 100_000;
+
+/// When a timer rings, and whom.
+#[derive(Debug)]
+struct Stepped {
+    deadline: Option<GuestTime>,
+    end: TimerEnd,
+}
+
+/// A timer that rings while a [`TestHost`]'s time is moved.
+struct SteppedTimer {
+    timers: Arc<Mutex<Vec<Stepped>>>,
+    place: usize,
+}
+
+impl SteppedTimer {
+    fn set(&self, deadline: Option<GuestTime>) {
+        if let Some(timer) = lock(&self.timers).get_mut(self.place) {
+            timer.deadline = deadline;
+        }
+    }
+}
+
+impl Timer for SteppedTimer {
+    fn arm(&mut self, deadline: GuestTime) {
+        self.set(Some(deadline));
+    }
+
+    fn disarm(&mut self) {
+        self.set(None);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl TestHost {
@@ -113,6 +149,7 @@ impl TestHost {
             memory: TestMemory::new(1 << 20),
             now_ns: Mutex::new(0),
             unix_time: Mutex::new(Duration::from_secs(1_000_000_000)),
+            timers: Arc::default(),
         })
     }
 
@@ -130,6 +167,7 @@ impl TestHost {
             dma: Arc::<Self>::clone(self),
             ram: self.memory.ram().clone(),
             clock: Arc::<Self>::clone(self),
+            timers: Arc::<Self>::clone(self),
             wall_clock: Arc::<Self>::clone(self),
         }
     }
@@ -140,22 +178,53 @@ impl TestHost {
         Wire::new(Arc::<Self>::clone(self)).line()
     }
 
-    /// Guest time and the time of day go on.
+    /// Guest time and the time of day go on; timers ring on the way, each at its time.
+    ///
+    /// # Panics
+    /// When a timer rings again and again and no time passes.
     pub fn advance(&self, by: Duration) {
-        let ns = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
-        *self.now_ns.lock().unwrap_or_else(PoisonError::into_inner) += ns;
-        *self
-            .unix_time
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) += by;
+        let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        let end = lock(&self.now_ns).saturating_add(by);
+        for _ in 0..MOST_RINGS {
+            let Some((deadline, ring)) = self.next_ring(end) else {
+                self.advance_to(end);
+                return;
+            };
+            self.advance_to(deadline.0);
+            if ring.ring() {
+                // What it left behind is its next turn's.
+                let _more = ring.ring();
+            }
+        }
+        panic!("{MOST_RINGS} rings of a timer");
+    }
+
+    /// When the next timer rings, if one does.
+    pub fn armed(&self) -> Option<GuestTime> {
+        let timers = lock(&self.timers);
+        timers.iter().filter_map(|timer| timer.deadline).min()
+    }
+
+    /// The next timer that rings until `end`; it is disarmed.
+    fn next_ring(&self, end: u64) -> Option<(GuestTime, TimerEnd)> {
+        let mut timers = lock(&self.timers);
+        let armed = timers.iter_mut().filter(|timer| timer.deadline.is_some());
+        let next = armed.min_by_key(|timer| timer.deadline)?;
+        let deadline = next.deadline.filter(|deadline| deadline.0 <= end)?;
+        next.deadline = None;
+        Some((deadline, next.end.clone()))
+    }
+
+    fn advance_to(&self, ns: u64) {
+        let mut now = lock(&self.now_ns);
+        let by = Duration::from_nanos(ns.saturating_sub(*now));
+        *now = ns.max(*now);
+        *lock(&self.unix_time) += by;
     }
 
     /// Sets the time of day.
     pub fn set_unix_time(&self, time: Duration) {
-        *self
-            .unix_time
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = time;
+        *lock(&self.unix_time) = time;
     }
 }
 
@@ -232,15 +301,28 @@ impl Dma for TestHost {
 
 impl Clock for TestHost {
     fn now(&self) -> GuestTime {
-        GuestTime(*self.now_ns.lock().unwrap_or_else(PoisonError::into_inner))
+        GuestTime(*lock(&self.now_ns))
+    }
+}
+
+impl Timers for TestHost {
+    fn timer(&self) -> std::io::Result<(Box<dyn Timer>, TimerEnd)> {
+        let end = TimerEnd::default();
+        let mut timers = lock(&self.timers);
+        let timer = SteppedTimer {
+            timers: self.timers.clone(),
+            place: timers.len(),
+        };
+        timers.push(Stepped {
+            deadline: None,
+            end: end.clone(),
+        });
+        Ok((Box::new(timer), end))
     }
 }
 
 impl WallClock for TestHost {
     fn now(&self) -> Duration {
-        *self
-            .unix_time
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.unix_time)
     }
 }

@@ -200,13 +200,13 @@ fn a_host_without_interrupt_controllers_is_refused() {
 
 #[test]
 fn firmware_learns_of_ram_and_files() {
-    assert_eq!(e820(RamLayout::new(64 << 20).unwrap()).len(), 20);
-    let table = e820(RamLayout::new(4 << 30).unwrap());
+    assert_eq!(tables::e820(RamLayout::new(64 << 20).unwrap()).len(), 20);
+    let table = tables::e820(RamLayout::new(4 << 30).unwrap());
     assert_eq!(&table[20..28], &(1_u64 << 32).to_le_bytes());
     assert_eq!(&table[28..36], &(1_u64 << 30).to_le_bytes());
     let taken = [("etc/e820".into(), Vec::new())];
     let ram = RamLayout::new(64 << 20).unwrap();
-    let tables = acpi::pc::build(&platform(1, &dsdt::aml(ram)));
-    let items = items(ram, 1, &taken, &tables);
-    assert!(matches!(items, Err(FileError::Twice { .. })));
+    let tables = acpi::pc::build(&tables::platform(1, &dsdt::aml(ram)));
+    let items = tables::items(ram, 1, &taken, &tables);
+    assert!(matches!(items, Err(fw_cfg::FileError::Twice { .. })));
 }

@@ -158,8 +158,19 @@ impl PmRegisters {
         self.control.sci_en() && self.status.into_bits() & self.enable.into_bits() != 0
     }
 
+    /// When the timer's next overflow makes an SCI, if it does.
+    #[must_use]
+    pub fn next_overflow(&self) -> Option<GuestTime> {
+        let wanted = self.control.sci_en() && self.enable.tmrof() && !self.status.tmrof();
+        let half = ticks(self.seen) >> (TIMER_BITS - 1);
+        let tick = (half + 1) << (TIMER_BITS - 1);
+        let ns = (tick * 1_000_000_000).div_ceil(TIMER_HZ.into());
+        let time = u64::try_from(ns).ok().map(GuestTime);
+        time.filter(|_| wanted)
+    }
+
     /// Notes the overflows of the timer since the last look.
-    fn count(&mut self, now: GuestTime) {
+    pub(super) fn count(&mut self, now: GuestTime) {
         let half = |time| ticks(time) >> (TIMER_BITS - 1);
         if half(now) != half(self.seen) {
             self.status.set_tmrof(true);

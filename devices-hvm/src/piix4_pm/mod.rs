@@ -30,11 +30,12 @@
 //! | 0xb3 | APMS | kept |
 //! | GPE0 | status, enable, 16 bits each | no event exists; enable is kept. A virtual machine's own, not the chip's |
 //!
-//! The SCI is ISA interrupt 9, level-triggered: high while SCI_EN and a bit of PMSTS with its bit of PMEN are set.
+//! The SCI is ISA interrupt 9, level-triggered: high while SCI_EN and a bit of PMSTS with its bit of PMEN are set. An
+//! overflow of PMTMR, each change of its bit 23 (every 2.34 s), is noted when the registers are next accessed, but with
+//! SCI_EN and TMROF_EN at its time: a timer is armed for it then alone.
 //!
 //! **Not modelled**: system management mode; so APMC_EN reads set, which tells SeaBIOS that its handler needs no
-//! installation. SMBus. Sleep states but S5. Processor sleep states. The SCI of a timer overflow comes when the
-//! registers are next accessed, not by itself: no OS of today enables it.
+//! installation. SMBus. Sleep states but S5. Processor sleep states.
 //!
 //! **Relied on by**: SeaBIOS (PMBA, PMTMR), Linux (ACPI core, PM timer, button, poweroff).
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use trivisor_buses::{
-    AccessError, Clock, Component, EventSink, Line, MachineEvent, PortDevice, PowerButton,
-    RestoreError, SavedState, Shell, Unfit, Widths,
+    AccessError, Clock, Component, EventSink, GuestTime, Line, MachineEvent, PortDevice,
+    PowerButton, RestoreError, SavedState, Shell, Timer, Unfit, Wake, Widths,
 };
 
 use super::core::PmRegisters;
@@ -24,9 +24,12 @@ pub struct PmBlock {
     // Wiring.
     sci: Line,
     clock: Arc<dyn Clock>,
+    timer: Box<dyn Timer>,
     events: Arc<dyn EventSink>,
     // Guest-visible state.
     registers: PmRegisters,
+    // Derived: what the timer is armed for.
+    armed: Option<GuestTime>,
 }
 
 impl std::fmt::Debug for PmBlock {
@@ -38,14 +41,22 @@ impl std::fmt::Debug for PmBlock {
 }
 
 impl PmBlock {
-    /// A block after reset; `sci` leads to ISA interrupt 9.
+    /// A block after reset; `sci` leads to ISA interrupt 9. The end of `timer`, which rings in the time of `clock`, is
+    /// the block in its shell.
     #[must_use]
-    pub fn new(sci: Line, clock: Arc<dyn Clock>, events: Arc<dyn EventSink>) -> Self {
+    pub fn new(
+        sci: Line,
+        clock: Arc<dyn Clock>,
+        timer: Box<dyn Timer>,
+        events: Arc<dyn EventSink>,
+    ) -> Self {
         Self {
             sci,
             clock,
+            timer,
             events,
             registers: PmRegisters::default(),
+            armed: None,
         }
     }
 
@@ -62,6 +73,28 @@ impl PmBlock {
 
     fn sync(&mut self) {
         self.sci.set_level(self.registers.interrupt());
+        self.arm();
+    }
+
+    fn arm(&mut self) {
+        let next = self.registers.next_overflow();
+        if next == self.armed {
+            return;
+        }
+        self.armed = next;
+        match next {
+            Some(next) => self.timer.arm(next),
+            None => self.timer.disarm(),
+        }
+    }
+}
+
+impl Wake for PmBlock {
+    fn wake(&mut self) -> bool {
+        self.armed = None;
+        self.registers.count(self.clock.now());
+        self.sync();
+        false
     }
 }
 
@@ -100,6 +133,7 @@ impl Component for PmBlock {
         let state: PmBlockStateV1 = state.decode(state::BLOCK_KIND, state::VERSION)?;
         self.registers = state.try_into()?;
         self.sci.restore_level(self.registers.interrupt());
+        self.arm();
         Ok(())
     }
 }

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use trivisor_buses::testing::{TestHost, check_golden, check_ports};
-use trivisor_buses::{MachineEvent, PowerButton, Shell};
+use trivisor_buses::{GuestTime, MachineEvent, PowerButton, Shell, Timers};
 
 use super::*;
 use crate::registers::{check, write};
@@ -17,7 +17,17 @@ fn function() -> (Piix4Pm, Places) {
 }
 
 fn block(host: &Arc<TestHost>) -> PmBlock {
-    PmBlock::new(host.line(), host.clone(), host.clone())
+    let (timer, _unheard) = host.timer().unwrap();
+    PmBlock::new(host.line(), host.clone(), timer, host.clone())
+}
+
+/// A block that its timer wakes.
+fn woken(host: &Arc<TestHost>) -> Arc<Shell<PmBlock>> {
+    let (timer, end) = host.timer().unwrap();
+    let block = PmBlock::new(host.line(), host.clone(), timer, host.clone());
+    let block = Shell::new("piix4-pm-block", WIDTHS, block);
+    end.wakes(&block);
+    block
 }
 
 #[test]
@@ -284,4 +294,53 @@ fn impossible_states_are_refused() {
     }
     let state = SavedState::encode(state::BLOCK_KIND, 1, &good);
     block.restore(&state).unwrap();
+}
+
+#[test]
+fn an_overflow_makes_its_sci_at_its_time() {
+    // Bit 23 changes every 2^23 ticks: 2.343485... s.
+    const HALF: Duration = Duration::from_nanos(2_343_484_438);
+    let host = TestHost::new();
+    let block = woken(&host);
+    let ports = |script: &str| block.with(|block| check_ports(block, script));
+    // Without SCI_EN, or without TMROF_EN, no timer runs.
+    ports("w 2 0100");
+    assert_eq!(host.armed(), None);
+    ports("w 4 0100\n w 2 0000");
+    assert_eq!(host.armed(), None);
+    ports("w 2 0100");
+    assert_eq!(host.armed(), Some(GuestTime(2_343_484_438)));
+    host.advance(HALF - Duration::from_nanos(1));
+    assert_eq!(host.levels.take(), []);
+    host.advance(Duration::from_nanos(1));
+    assert_eq!(host.levels.take(), [true]);
+    // It waits for the status to be cleared, and comes again.
+    assert_eq!(host.armed(), None);
+    ports("r 0 -> 0100\n w 0 0100\n r 0 -> 0000");
+    assert_eq!(host.levels.take(), [false]);
+    host.advance(HALF);
+    assert_eq!(host.levels.take(), [true]);
+    ports("w 0 0100\n w 2 0000");
+    assert_eq!((host.levels.take(), host.armed()), (vec![false], None));
+    host.advance(HALF * 3);
+    assert_eq!(host.levels.take(), []);
+    ports("r 0 -> 0100");
+}
+
+#[test]
+fn a_restored_block_waits_for_the_overflow_and_a_reset_one_does_not() {
+    let host = TestHost::new();
+    let first = woken(&host);
+    first.with(|block| check_ports(block, "w 2 0100\n w 4 0100"));
+    let saved = first.with(|block| block.save());
+    drop(first);
+    let second = woken(&host);
+    second.with(|block| block.restore(&saved)).unwrap();
+    host.advance(Duration::from_secs(3));
+    assert_eq!(host.levels.take(), [true]);
+    second.with(|block| check_ports(block, "w 0 0100"));
+    second.with(PmBlock::reset);
+    assert_eq!(host.levels.take(), [false]);
+    host.advance(Duration::from_secs(3));
+    assert_eq!(host.levels.take(), []);
 }

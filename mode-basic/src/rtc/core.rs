@@ -16,6 +16,9 @@ const UIP_NS: u64 = 244_000 + 1_984_000;
 
 const DAY_S: i64 = 86_400;
 
+/// How far ahead an alarm is looked for: behind that, the host's clock may have been set.
+const AHEAD_S: u8 = 60;
+
 /// An MC146818A whose crystal is the host's clock.
 ///
 /// Nothing runs while nobody looks: each access first counts the updates and periods that have ended since
@@ -69,6 +72,67 @@ impl RtcMc146818 {
         self.show(time);
     }
 
+    /// The chip's RESET pin (datasheet, "RESET"): no interrupt is enabled or requested; all else stays.
+    pub fn reset_pin(&mut self, now: Duration) {
+        self.count(now);
+        self.flags = RegisterC::new();
+        self.b = RegisterB::new()
+            .with_set(self.b.set())
+            .with_dm(self.b.dm())
+            .with_hours_24(self.b.hours_24())
+            .with_dse(self.b.dse());
+    }
+
+    /// Counts what has ended until `now`, as each access does first.
+    pub fn look(&mut self, now: Duration) {
+        self.count(now);
+    }
+
+    /// The interrupt output, which IRQF shows.
+    #[must_use]
+    pub const fn interrupt(&self) -> bool {
+        self.flags.uf() && self.b.uie()
+            || self.flags.af() && self.b.aie()
+            || self.flags.pf() && self.b.pie()
+    }
+
+    /// The time of day at which to [`look`](Self::look) for [`interrupt`](Self::interrupt) to come at its time; `None`:
+    /// it comes by no time alone. An alarm of a later minute is looked for once a minute.
+    #[must_use]
+    pub fn next_look(&self) -> Option<Duration> {
+        if self.interrupt() || self.a.held() {
+            return None;
+        }
+        let now = self.divider(self.seen_ns);
+        let period = self.a.periodic_hz().filter(|_| self.b.pie());
+        let period = period.map(|hz| {
+            let ended = u128::from(hz) * u128::from(now) / u128::from(SECOND_NS);
+            let next = ((ended + 1) * u128::from(SECOND_NS)).div_ceil(hz.into());
+            u64::try_from(next).unwrap_or(u64::MAX)
+        });
+        let update = self
+            .next_update()
+            .map(|skipped| (now / SECOND_NS + 1 + u64::from(skipped)).saturating_mul(SECOND_NS));
+        let next = period.into_iter().chain(update).min()?;
+        // The end of the host's time is the end of this clock's.
+        (next > now).then(|| Duration::from_nanos(next.saturating_sub(self.phase_ns.into())))
+    }
+
+    /// How many updates come before the next one that may interrupt.
+    fn next_update(&self) -> Option<u8> {
+        if self.b.set() {
+            None
+        } else if self.b.uie() {
+            Some(0)
+        } else if self.b.aie() {
+            let first = self.shown() + 1;
+            let alarm = (0..AHEAD_S).find(|skipped| self.is_alarm(first + i64::from(*skipped)));
+            Some(alarm.unwrap_or(AHEAD_S))
+        } else {
+            None
+        }
+    }
+
     /// Reads the port at `at`.
     ///
     /// # Errors
@@ -102,11 +166,8 @@ impl RtcMc146818 {
             index::A => self.a.with_uip(self.update_in_progress()).into_bits(),
             index::B => self.b.into_bits(),
             index::C => {
-                let flags = std::mem::take(&mut self.flags);
-                let enabled = flags.uf() && self.b.uie()
-                    || flags.af() && self.b.aie()
-                    || flags.pf() && self.b.pie();
-                flags.with_irqf(enabled).into_bits()
+                let irqf = self.interrupt();
+                std::mem::take(&mut self.flags).with_irqf(irqf).into_bits()
             }
             index::D => RegisterD::new().with_vrt(true).into_bits(),
             at => self.byte(at).copied().unwrap_or(0xff),

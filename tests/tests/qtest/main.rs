@@ -9,7 +9,9 @@
 mod i8042;
 mod ide;
 mod ours;
+mod pm;
 mod qemu;
+mod rtc;
 mod script;
 mod vga;
 
