@@ -47,42 +47,45 @@ pub(super) struct Outside {
 }
 
 pub(super) fn start(pc: &Pc, image: &Path) -> Result<Start> {
-    let mut command = pc.command(image);
-    let begin = Instant::now();
-    let cpu = finish(&mut command)?;
-    let exit = begin.elapsed();
-    Ok(Start { exit, cpu })
+    finish(&mut pc.command(image))
 }
 
 /// Runs it to the end that the guest brings about.
-fn finish(command: &mut Command) -> Result<Duration> {
+fn finish(command: &mut Command) -> Result<Start> {
     let name = shown(command);
+    let begin = Instant::now();
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().with_context(|| name.clone())?;
     let _watchdog = Watchdog::with_patience(child.id(), PATIENCE);
     let ended = child.wait4()?;
+    let exit = begin.elapsed();
     ensure!(
         ended.status.code() == Some(STATUS),
         "`{name}`: {} instead of {STATUS}: the guest did not get there",
         ended.status
     );
-    Ok(ended.rusage.utime + ended.rusage.stime)
+    Ok(Start {
+        exit,
+        cpu: ended.rusage.utime + ended.rusage.stime,
+    })
 }
 
 fn file(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("trivisor-{name}-{}", std::process::id()))
 }
 
-/// Counts by KVM's tracepoints, in a run of its own.
-pub(super) fn counts(pc: &Pc, image: &Path) -> Result<Counts> {
+/// Counts by KVM's tracepoints, which makes the start a little longer.
+pub(super) fn counts(pc: &Pc, image: &Path) -> Result<(Counts, Start)> {
     let log = file("counts");
     let mut perf = Command::new("perf");
     perf.args(["stat", "-x", ",", "-e", "kvm:kvm_emulate_insn"]);
     perf.args(["-e", "kvm:kvm_userspace_exit", "-o"]).arg(&log);
-    finish(&mut pc.command_under(perf, image))?;
+    let start = finish(&mut pc.command_under(perf, image))?;
     let text = std::fs::read_to_string(&log)?;
     std::fs::remove_file(&log)?;
-    parse_counts(&text).with_context(|| format!("what perf counted, as root:\n{text}"))
+    let counts = parse_counts(&text);
+    let counts = counts.with_context(|| format!("what perf counted, as root:\n{text}"))?;
+    Ok((counts, start))
 }
 
 /// Lines as `COUNT,,kvm:EVENT,...`.

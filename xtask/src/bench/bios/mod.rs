@@ -6,6 +6,8 @@ mod pcs;
 mod places;
 mod report;
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use self::measure::{Counts, Start};
@@ -50,7 +52,7 @@ pub(super) fn run(options: &Options, more: More) -> Result<()> {
     ));
     if let Some(grub) = &media.grub {
         // Minutes each, and the counts say it all.
-        tables.push(("GRUB", rows(&pcs, &media, grub, 1)?));
+        tables.push(("GRUB", rows(&pcs, &media, grub, 0)?));
     }
     let mut text = report::write(&pcs, &tables, rounds);
     if more.places {
@@ -71,14 +73,16 @@ pub(super) fn run(options: &Options, more: More) -> Result<()> {
     Ok(())
 }
 
-fn rows(pcs: &[Pc], media: &Media, medium: &std::path::Path, rounds: usize) -> Result<Vec<Row>> {
+fn rows(pcs: &[Pc], media: &Media, medium: &Path, rounds: usize) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for pc in pcs {
+        println!("{}: {}", pc.name, medium.display());
         // Also warms the page cache, so that no round pays for the first reading of a file.
+        let (counts, start) = measure::counts(pc, medium)?;
         rows.push(Row {
             name: pc.name,
-            counts: measure::counts(pc, medium)?,
-            starts: Vec::new(),
+            counts,
+            starts: if rounds == 0 { vec![start] } else { Vec::new() },
             outside: Vec::new(),
             memory: Vec::new(),
         });
@@ -89,11 +93,9 @@ fn rows(pcs: &[Pc], media: &Media, medium: &std::path::Path, rounds: usize) -> R
             let index = (round + turn) % pcs.len();
             if let (Some(pc), Some(row)) = (pcs.get(index), rows.get_mut(index)) {
                 row.starts.push(measure::start(pc, medium)?);
-                if medium == media.boot_sector {
-                    row.outside.push(measure::outside(pc, medium)?);
-                    let waiting = pc.command_with_serial(&media.waiting);
-                    row.memory.push(memory::peak_beside_ram(waiting)?);
-                }
+                row.outside.push(measure::outside(pc, medium)?);
+                let waiting = pc.command_with_serial(&media.waiting);
+                row.memory.push(memory::peak_beside_ram(waiting)?);
             }
         }
     }

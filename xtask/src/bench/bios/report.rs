@@ -22,7 +22,7 @@ write to the debug-exit port, so that times count from exec to the end of the pr
 - **QEMU pc -vga std** is Debian's with `-nodefaults` and the same VGA, which its option ROM serves; **QEMU pc** has no VGA.
 
 Instructions are those that KVM emulates, which on a PVM host is all that firmware executes; exits are returns of KVM_RUN; both by
-KVM's tracepoints, in a run of their own, and the same in each. (KVM's own count of exits has besides a break every 1024 emulated
+KVM's tracepoints, in a run of their own, and the same in each; GRUB's times are of that run. (KVM's own count of exits has besides a break every 1024 emulated
 instructions, some 5200 for each PC here, and whatever interrupts the host.) CPU time is user and system time of all processes;
 that outside of KVM_RUN is sampled by perf (`cpu-clock`, 5 kHz), in brackets that at the very return of KVM_RUN, where the kernel
 puts the host's state back. Memory is the sum of the proportional set sizes without guest RAM, at its peak, with a boot sector
