@@ -14,6 +14,7 @@ use crate::input::{Keyboard, Pointer};
 use crate::line::InterruptPins;
 use crate::msi::{EoiTarget, MsiSink, PinRoutes};
 use crate::pages::PageMapper;
+use crate::posted::Posted;
 use crate::routing::{MmioBus, PortBus, RouteError};
 use crate::screen::Screen;
 use crate::shadow::ShadowMap;
@@ -139,6 +140,8 @@ pub struct Fitted {
     pub mapped: Vec<Mapped>,
     /// What of them shows a second time, in addresses that are switched.
     pub aliases: Vec<Alias>,
+    /// Where writes may wait.
+    pub posted: Vec<Posted>,
     /// Address of the ACPI root pointer among the tables.
     pub rsdp: Option<u64>,
     /// The I/O APIC that wants to hear of ended interrupts.
@@ -312,6 +315,11 @@ impl Slots {
     /// Shows a part of a file in addresses that a chipset switches between RAM and the bus.
     pub fn alias(&mut self, alias: Alias) {
         self.fitted.aliases.push(alias);
+    }
+
+    /// Lets the guest's writes wait at these addresses, where the host can have them wait.
+    pub fn posted(&mut self, posted: Posted) {
+        self.fitted.posted.push(posted);
     }
 
     /// `target` hears of ended level-triggered interrupts.

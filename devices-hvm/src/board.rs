@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use trivisor_buses::{
-    Alias, Board, CharOutput, FitError, InterruptPins, Line, PortBus, Shell, Slots, Source, Widths,
-    Wire,
+    Alias, Board, CharOutput, FitError, InterruptPins, Line, PortBus, Posted, Shell, Slots, Source,
+    Widths, Wire,
 };
 use trivisor_loader::{acpi, smbios};
 use trivisor_memory::{FileMapping, GuestRam, RamLayout};
@@ -167,6 +167,7 @@ impl Board for HvmBoard {
         }
         let chip = FwCfg::new(&items, host.dma.clone());
         slots.pio("fw-cfg", map::FW_CFG, fw_cfg::PORTS, fw_cfg::WIDTHS, chip)?;
+        post_writes(slots, self.debug_console.is_none());
         if let Some(output) = self.debug_console {
             let chip = DebugConsole::new(output);
             let (at, ports) = (map::DEBUG_CONSOLE, debugcon::PORTS);
@@ -182,6 +183,16 @@ impl Board for HvmBoard {
             slots.pio("debug-exit", port, ports, widths, chip)?;
         }
         Ok(())
+    }
+}
+
+/// What firmware writes often and to no effect of its own: the clock's index, and what the option ROM of the VGA tells a
+/// debug console that is not there.
+fn post_writes(slots: &mut Slots, nobody_debugs: bool) {
+    let one = |first| Posted::Ports { first, count: 1 };
+    slots.posted(one(map::RTC));
+    if nobody_debugs {
+        slots.posted(one(map::DEBUG_CONSOLE));
     }
 }
 

@@ -18,6 +18,7 @@ use crate::finish::{self, Finisher};
 use crate::kick::Kicker;
 use crate::msr;
 use crate::physical::PhysicalMemory;
+use crate::posted::PostedWrites;
 use crate::quirks::pvm::Repair;
 use crate::registers;
 use crate::statistics::StatisticsFile;
@@ -29,6 +30,7 @@ pub struct Vcpu {
     fd: VcpuFd,
     index: u8,
     kicker: Arc<Kicker>,
+    posted: Option<Arc<PostedWrites>>,
     /// What a PVM host needs; `None` elsewhere.
     repair: Option<Repair>,
 }
@@ -63,6 +65,7 @@ impl Vcpu {
             fd,
             index,
             kicker: Arc::new(kicker),
+            posted: None,
             repair: pvm.then(Repair::default),
         })
     }
@@ -77,6 +80,15 @@ impl Vcpu {
     #[must_use]
     pub const fn kicker(&self) -> &Arc<Kicker> {
         &self.kicker
+    }
+
+    pub(crate) const fn fd(&self) -> &VcpuFd {
+        &self.fd
+    }
+
+    /// Writes may have been posted whenever it comes out of the guest.
+    pub(crate) fn posts(&mut self, posted: Arc<PostedWrites>) {
+        self.posted = Some(posted);
     }
 
     /// Its counters.
@@ -139,7 +151,11 @@ impl Vcpu {
     /// # Errors
     /// When the vCPU cannot go on.
     pub fn run(&mut self, io: &mut impl Io, memory: &PhysicalMemory) -> Result<Exit, RunError> {
-        let exit = match self.fd.run() {
+        let exit = self.fd.run();
+        if let Some(posted) = &self.posted {
+            posted.carry_out(io);
+        }
+        let exit = match exit {
             Ok(exit) => exit,
             Err(error) => return self.not_entered(error),
         };

@@ -10,6 +10,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::VmFd;
 use thiserror::Error;
+use trivisor_buses::Posted;
 use trivisor_memory::{GuestRam, Slot};
 use vmm_sys_util::errno;
 
@@ -17,6 +18,7 @@ use crate::cpuid;
 use crate::doorbell::VmDoorbells;
 use crate::host::Kvm;
 use crate::irqchip::{self, IrqchipKind, KernelPins, LocalApics};
+use crate::posted::PostedWrites;
 use crate::quirks::{self, pvm::Preparation};
 use crate::slots::MemorySlots;
 use crate::vcpu::Vcpu;
@@ -205,6 +207,29 @@ impl Vm {
                 source,
             })?;
         Vcpu::new(fd, index, &cpuid::for_vcpu(&self.cpuid, index), self.pvm)
+    }
+
+    /// Has writes of all of its `vcpus` posted at `places`; once. Who looks at a device there from outside of the
+    /// guest carries them out before. `None`: there are no places, or this KVM posts no writes.
+    ///
+    /// # Errors
+    /// What KVM refused.
+    pub fn post_writes(
+        &self,
+        vcpus: &mut [Vcpu],
+        places: &[Posted],
+    ) -> Result<Option<Arc<PostedWrites>>, VmError> {
+        let Some(first) = vcpus.first() else {
+            return Ok(None);
+        };
+        let posted = PostedWrites::new(&self.fd, first.fd(), places);
+        let Some(posted) = posted.map_err(refused("to post writes"))? else {
+            return Ok(None);
+        };
+        for vcpu in vcpus {
+            vcpu.posts(posted.clone());
+        }
+        Ok(Some(posted))
     }
 }
 

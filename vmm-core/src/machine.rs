@@ -14,7 +14,7 @@ use trivisor_devices_hvm::board::HvmBoard;
 #[cfg(feature = "pv")]
 use trivisor_devices_pv::board::PvBoard;
 use trivisor_kvm::{
-    IrqchipKind, Kicker, Kvm, PhysicalMemory, StatisticsFile, Vcpu, Vm, VmError,
+    IrqchipKind, Kicker, Kvm, PhysicalMemory, PostedWrites, StatisticsFile, Vcpu, Vm, VmError,
     install_kick_handler,
 };
 use trivisor_loader::LoadError;
@@ -123,6 +123,7 @@ pub struct Machine {
     clock: Arc<GuestClock>,
     memory: PhysicalMemory,
     fitted: Fitted,
+    posted: Option<Arc<PostedWrites>>,
     statistics: Vec<StatisticsFile>,
     /// Until the start.
     vcpus: Vec<Vcpu>,
@@ -200,7 +201,7 @@ impl Machine {
         let ram = GuestRam::new(RamLayout::new(config.memory_bytes)?, &config.ram)?;
         let mut vm = Vm::new(kvm, config.irqchip, cpus)?;
         vm.add_ram(&ram, &config.switched)?;
-        let vcpus = (0..cpus)
+        let mut vcpus = (0..cpus)
             .map(|index| vm.create_vcpu(index))
             .collect::<Result<Vec<_>, _>>()?;
 
@@ -222,6 +223,7 @@ impl Machine {
         let mut slots = Slots::new(host);
         board.fit(&mut slots)?;
         let fitted = slots.finish();
+        let posted = vm.post_writes(&mut vcpus, &fitted.posted)?;
         for mapped in &fitted.mapped {
             vm.add_slot(mapped.mapping.slot(mapped.address), mapped.mapping.clone())?;
         }
@@ -245,6 +247,7 @@ impl Machine {
             clock,
             memory,
             fitted,
+            posted,
             statistics: Vec::new(),
             vcpus,
             _vm: vm,
@@ -301,10 +304,7 @@ impl Machine {
             first_act: first_act.clone(),
             thread: VcpuThread {
                 vcpu,
-                io: BusIo {
-                    ports: self.fitted.ports.view(),
-                    mmio: self.fitted.mmio.view(),
-                },
+                io: self.io(),
                 memory: self.memory.clone(),
                 eoi: self.fitted.eoi.clone(),
                 control: self.control.clone(),
@@ -316,6 +316,14 @@ impl Machine {
             self.spawn(other.thread.vcpu.index(), move || other.run())?;
         }
         Ok(first)
+    }
+
+    /// A way to the devices.
+    fn io(&self) -> BusIo {
+        BusIo {
+            ports: self.fitted.ports.view(),
+            mmio: self.fitted.mmio.view(),
+        }
     }
 
     fn spawn(&self, vcpu: u8, run: impl FnOnce() + Send + 'static) -> Result<(), MachineError> {
@@ -382,10 +390,14 @@ impl Machine {
         self.fitted.consoles.first().cloned()
     }
 
-    /// The first display.
+    /// The first display, to be looked at now: what the guest has written to it until now has reached it.
     #[must_use]
     pub fn screen(&self) -> Option<&Arc<dyn Screen>> {
-        self.fitted.screens.first()
+        let screen = self.fitted.screens.first()?;
+        if let Some(posted) = &self.posted {
+            posted.carry_out(&mut self.io());
+        }
+        Some(screen)
     }
 
     /// The keyboard, where the board has one.

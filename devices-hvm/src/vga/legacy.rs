@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use trivisor_buses::routing::PortSpace;
-use trivisor_buses::{FitError, MmioAddress, PioAddress, Slots};
+use trivisor_buses::{FitError, MmioAddress, PioAddress, Posted, Slots};
 use trivisor_pci::{FunctionShell, PciFunction};
 use vm_device::{DeviceMmio, DevicePio};
 
@@ -22,6 +22,27 @@ const PORTS: [(u16, u16); 5] = [
 /// Ports of the display interface: its registers of 16 bits begin at three ports next to each other.
 const DISPI_PORTS: u64 = 4;
 
+/// Where writes only change what is to be seen: the window, and all that the VGA has at its ports. Those of the display
+/// interface are none of these, for they clear memory that the guest reaches without this device.
+const POSTED: [Posted; 4] = [
+    Posted::Ports {
+        first: port::ATTRIBUTE,
+        count: 16,
+    },
+    Posted::Ports {
+        first: port::CRTC_INDEX,
+        count: 2,
+    },
+    Posted::Ports {
+        first: port::CRTC_INDEX_MONO,
+        count: 2,
+    },
+    Posted::Memory {
+        address: WINDOW,
+        size: 0x2_0000,
+    },
+];
+
 pub(super) fn attach(slots: &mut Slots, chip: &Arc<FunctionShell<Vga>>) -> Result<(), FitError> {
     for (first, count) in PORTS {
         let ports = Arc::new(VgaPorts(chip.clone()));
@@ -37,6 +58,9 @@ pub(super) fn attach(slots: &mut Slots, chip: &Arc<FunctionShell<Vga>>) -> Resul
     slots
         .memory()
         .attach("vga-window", WINDOW, WINDOW_SIZE, window)?;
+    for posted in POSTED {
+        slots.posted(posted);
+    }
     Ok(())
 }
 

@@ -32,8 +32,9 @@
 //!
 //! Ports and the window at 0xa0000 answer while COMMAND lets the function do so. Plane `p` of address `a` is byte
 //! `4 * a + p` of display memory. The guest reaches base address register 0 as memory, without this device
-//! ([`PageMapper`]); the window traps. Text is written there once a character and scrolled by the start address, so a
-//! store of its own for text, which the guest could have as memory as well, is not worth it.
+//! ([`PageMapper`]); the window traps, for what is stored there passes the chip. Writes to it and to the ports of the VGA
+//! are posted ([`Posted`](trivisor_buses::Posted)); they come in their order, and before any access that traps, but who
+//! reads display memory by base address register 0 may find it without them.
 //!
 //! Retraces follow guest time, with 31.469 kHz a line as all modes of the VGA have: who waits for one waits a frame at
 //! most. Nothing is drawn before somebody looks ([`Screen`]).

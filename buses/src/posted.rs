@@ -1,0 +1,23 @@
+//! Where a write may wait on its way to a device, as a bridge posts it.
+
+/// Addresses at which the guest's writes are posted: they reach their device late, but in the order in which they were
+/// made, and before any other access of the guest to any device, and before anybody looks at the device from outside.
+///
+/// For registers that do nothing by themselves that the guest, an interrupt or the host could notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Posted {
+    /// Ports.
+    Ports {
+        /// The first one.
+        first: u16,
+        /// How many; an access that goes beyond them is not posted.
+        count: u16,
+    },
+    /// Memory.
+    Memory {
+        /// The first address.
+        address: u64,
+        /// Bytes.
+        size: u32,
+    },
+}
