@@ -123,6 +123,7 @@ impl TestHost {
             msi: Arc::<Self>::clone(self),
             pin_routes: Arc::<Self>::clone(self),
             doorbells: None,
+            posted: None,
             pins: Some(Arc::<Self>::clone(self)),
             shadow: Arc::<Self>::clone(self),
             pages: Arc::<Self>::clone(self),
