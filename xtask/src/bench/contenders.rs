@@ -82,6 +82,7 @@ impl Contender {
 /// The names that the report compares.
 pub(super) const BASIC: &str = "trivisor";
 pub(super) const PV: &str = "trivisor pv";
+pub(super) const HVM: &str = "trivisor hvm";
 pub(super) const QEMU: &str = "QEMU pc";
 pub(super) const ALIOTH_WITH_DEVICES: &str = "alioth, disk and NIC";
 
@@ -207,6 +208,28 @@ pub(super) fn with_disk(image: &str) -> Result<Vec<Contender>> {
         mmio: "virtio-blk-device,drive=disk,iothread=thread",
         alioth: ["--blk", &format!("file,path={image}")],
     })
+}
+
+/// Builds and lists all that have a PIIX's IDE; each gets this raw image, and no other device.
+///
+/// # Errors
+/// When a build fails.
+pub(super) fn with_ide_disk(image: &str) -> Result<Vec<Contender>> {
+    let programs = Programs::build()?;
+    let disk = format!("{image},bus=ide");
+    let ours = ["--mode", "hvm", "--disk", &disk];
+    let drive = format!("if=ide,file={image},format=raw");
+    let by_ring = format!("{drive},aio=io_uring");
+    let pc = ["-machine", "pc", "-drive"];
+    Ok(vec![
+        programs.ours(HVM, &ours),
+        programs.ours(
+            "trivisor hvm --sandbox off",
+            &[&ours[..], &["--sandbox", "off"]].concat(),
+        ),
+        programs.qemu(QEMU, &[&pc[..], &[&by_ring]].concat()),
+        programs.qemu("QEMU pc, threads", &[&pc[..], &[&drive]].concat()),
+    ])
 }
 
 /// Builds, installs and lists all that can be given this tap; each gets no other device.
