@@ -343,10 +343,20 @@ fn fit_drives(
     for (channel, (command, control)) in map::IDE_PORTS.into_iter().enumerate() {
         let block = CommandBlock::new(chip.clone(), channel);
         let block = Shell::new("ide-command", ide::WIDTHS, block);
-        ports.attach("ide-command", command.into(), ide::COMMAND_PORTS.into(), block)?;
+        ports.attach(
+            "ide-command",
+            command.into(),
+            ide::COMMAND_PORTS.into(),
+            block,
+        )?;
         let block = ControlBlock::new(chip.clone(), channel);
         let block = Shell::new("ide-control", ide::WIDTHS, block);
-        ports.attach("ide-control", control.into(), ide::CONTROL_PORTS.into(), block)?;
+        ports.attach(
+            "ide-control",
+            control.into(),
+            ide::CONTROL_PORTS.into(),
+            block,
+        )?;
         posted.push(ide::posted_commands(command));
     }
     for place in posted {

@@ -1,5 +1,6 @@
 //! A host that records what devices do to it.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::events::{EventSink, MachineEvent};
 use crate::line::{InterruptPins, Line, LineEnd, Wire};
 use crate::msi::{Msi, MsiSink, PinRoutes};
 use crate::pages::PageMapper;
+use crate::posted::{Posted, PostedPlaces};
 use crate::shadow::{ShadowMap, ShadowRun};
 use crate::slots::Host;
 use crate::time::{Clock, GuestTime, WallClock};
@@ -90,6 +92,8 @@ pub struct TestHost {
     pub shadows: Recorder<Vec<ShadowRun>>,
     /// Where memory of cards was shown.
     pub shown: Recorder<Option<u64>>,
+    /// Places at which writes are posted, or not any more.
+    pub posted: Recorder<(Posted, bool)>,
     /// Events noted.
     pub events: Recorder<MachineEvent>,
     /// Guest RAM: 1 MiB.
@@ -109,6 +113,7 @@ impl TestHost {
             pins: Arc::default(),
             shadows: Recorder::default(),
             shown: Recorder::default(),
+            posted: Recorder::default(),
             events: Recorder::default(),
             memory: TestMemory::new(1 << 20),
             now_ns: Mutex::new(0),
@@ -123,7 +128,7 @@ impl TestHost {
             msi: Arc::<Self>::clone(self),
             pin_routes: Arc::<Self>::clone(self),
             doorbells: None,
-            posted: None,
+            posted: Some(Arc::<Self>::clone(self)),
             pins: Some(Arc::<Self>::clone(self)),
             shadow: Arc::<Self>::clone(self),
             pages: Arc::<Self>::clone(self),
@@ -157,6 +162,17 @@ impl TestHost {
             .unix_time
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = time;
+    }
+}
+
+impl PostedPlaces for TestHost {
+    fn post(&self, place: Posted) -> io::Result<()> {
+        self.posted.note((place, true));
+        Ok(())
+    }
+
+    fn unpost(&self, place: Posted) {
+        self.posted.note((place, false));
     }
 }
 
