@@ -42,6 +42,9 @@
 //! active 0). A table ends at the end of its 64 KiB. An address that is no RAM sets BMIS's error and aborts the command.
 //! Data goes in the direction of the command, whatever RWCON says.
 //!
+//! Writes to 1 to 6 of a command block, and to BMIS and BMIDTP, only keep what is written: they may be posted
+//! ([`Posted`](trivisor_buses::Posted)), and come in their order, before any access that traps.
+//!
 //! **Not modelled**: timing; CRC and parity errors; media with errors that can be retried; SMART, security, host
 //! protected area, acoustic and power modes (a drive is always active); READ LONG, READ BUFFER; DMA queued; audio, and
 //! READ CD of anything but 2048 bytes of user data; UNIT ATTENTION after power-on, which drivers only clear.

@@ -15,13 +15,14 @@ pub const CONTROL_PORTS: u16 = 1;
 /// The widths that both take.
 pub const WIDTHS: Widths = Widths::new(&[1, 2, 4], Unfit::Split);
 
-/// Writes that a command block at `base` takes late: Features to LBA High are kept for the command that follows, and
-/// nothing follows from them before.
+/// Writes that a command block at `base` takes late: Features to Device are kept for the command that follows, and
+/// nothing follows from them before. But that the interrupt is the selected drive's: a guest that leaves a drive with
+/// an interrupt that it has not ended, and comes back to it, hears of it again at its next access.
 #[must_use]
 pub const fn posted_commands(base: u16) -> Posted {
     Posted::Ports {
         first: base + command_block::ERROR,
-        count: command_block::DEVICE - command_block::ERROR,
+        count: command_block::STATUS - command_block::ERROR,
     }
 }
 

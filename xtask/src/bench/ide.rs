@@ -30,7 +30,8 @@ Rates, CPU time, system calls and entries are measured as above. In brackets: th
 const PROFILE: &str = "
 What limits trivisor hvm, by perf on a PVM host:
 - An access to a port that ends in user space takes 25 µs there (3 µs, if KVM has what it needs), and nearly all of a command's time is
-  accesses. Six of the eleven writes only keep a value: KVM posts them, and they are carried out together at the next access of another kind.
+  accesses. Seven of the eleven writes only keep a value: KVM posts them,
+  and they are carried out together at the next access of another kind.
 - A read whose data is in the page cache is done within the access that starts the bus master: the interrupt is pending when the guest goes on.
 ";
 
