@@ -97,6 +97,7 @@ pub(crate) enum End {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counters {
     pub(crate) exits: u64,
+    pub(crate) user_exits: u64,
     pub(crate) emulated_instructions: u64,
     pub(crate) io_exits: u64,
     pub(crate) mmio_exits: u64,

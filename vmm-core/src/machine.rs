@@ -30,7 +30,7 @@ use crate::config::{CoreConfig, MachineConfig, Mode};
 use crate::control::{Control, ThreadEnd};
 use crate::events::EventLoop;
 use crate::outcome::Outcome;
-use crate::vcpu_thread::{BusIo, VcpuThread};
+use crate::vcpu_thread::{BusIo, Stays, VcpuThread};
 
 /// The most vCPUs of a machine: what an 8-bit APIC identifier and the I/O APIC's destinations serve well.
 pub const MAX_VCPUS: u8 = 64;
@@ -87,6 +87,9 @@ pub enum MachineError {
 pub struct Statistics {
     /// KVM's counters, all vCPUs together; zeroes where the host's KVM has none.
     pub kvm: trivisor_kvm::Statistics,
+    /// How often all vCPUs came out of the guest to us. KVM's own count has what it deals with itself besides; where it
+    /// emulates all of a guest's ring 0, also a break every thousand instructions or so.
+    pub user_exits: u64,
     /// Port accesses that no device claimed.
     pub unclaimed_ports: u64,
     /// Memory accesses that neither RAM nor a device claimed.
@@ -125,6 +128,7 @@ pub struct Machine {
     fitted: Fitted,
     posted: Option<Arc<PostedWrites>>,
     statistics: Vec<StatisticsFile>,
+    stays: Vec<Arc<Stays>>,
     /// Until the start.
     vcpus: Vec<Vcpu>,
     /// The last to go: its slots refer to the memory above.
@@ -254,6 +258,7 @@ impl Machine {
             fitted,
             posted,
             statistics: Vec::new(),
+            stays: Vec::new(),
             vcpus,
             _vm: vm,
         })
@@ -302,19 +307,24 @@ impl Machine {
             .for_each(|(_, component)| component.start());
         self.clock.start();
         let vcpus = std::mem::take(&mut self.vcpus);
+        self.stays = vcpus.iter().map(|_| Arc::default()).collect();
         // All of them before the first one starts: each counts as running until it is dropped, also one that
         // never runs.
-        let mut ready = vcpus.into_iter().map(|vcpu| FirstVcpu {
-            end: ThreadEnd(self.control.clone()),
-            first_act: first_act.clone(),
-            thread: VcpuThread {
-                vcpu,
-                io: self.io(),
-                memory: self.memory.clone(),
-                eoi: self.fitted.eoi.clone(),
-                control: self.control.clone(),
-            },
-        });
+        let mut ready = vcpus
+            .into_iter()
+            .zip(&self.stays)
+            .map(|(vcpu, stays)| FirstVcpu {
+                end: ThreadEnd(self.control.clone()),
+                first_act: first_act.clone(),
+                thread: VcpuThread {
+                    vcpu,
+                    io: self.io(),
+                    memory: self.memory.clone(),
+                    eoi: self.fitted.eoi.clone(),
+                    control: self.control.clone(),
+                    stays: stays.clone(),
+                },
+            });
         let first = ready.next().ok_or(MachineError::Started)?;
         let others: Vec<FirstVcpu> = ready.collect();
         for other in others {
@@ -443,6 +453,7 @@ impl Machine {
             .for_each(|vcpu| kvm += vcpu);
         Statistics {
             kvm,
+            user_exits: self.stays.iter().map(|stays| stays.count()).sum(),
             unclaimed_ports: self.fitted.ports.unclaimed(),
             unclaimed_mmio: self.fitted.mmio.unclaimed(),
         }

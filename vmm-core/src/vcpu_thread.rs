@@ -1,6 +1,7 @@
 //! A vCPU's thread: into the guest, out again, what next.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use trivisor_buses::EoiTarget;
 use trivisor_buses::routing::{Memory, Ports, View};
@@ -18,6 +19,22 @@ pub(crate) struct VcpuThread {
     pub(crate) memory: PhysicalMemory,
     pub(crate) eoi: Option<Arc<dyn EoiTarget>>,
     pub(crate) control: Arc<Control>,
+    pub(crate) stays: Arc<Stays>,
+}
+
+/// How often a vCPU was sent into the guest.
+#[derive(Debug, Default)]
+pub(crate) struct Stays(AtomicU64);
+
+impl Stays {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// By the vCPU's own thread alone, so that no locked instruction is needed.
+    fn add_one(&self) {
+        self.0.store(self.count() + 1, Ordering::Relaxed);
+    }
 }
 
 /// The buses as KVM's exits reach them.
@@ -65,6 +82,7 @@ impl VcpuThread {
             }));
         }
         while self.control.may_enter() {
+            self.stays.add_one();
             match self.vcpu.run(&mut self.io, &self.memory) {
                 Ok(Exit::Handled | Exit::Interrupted) => {}
                 Ok(Exit::EndOfInterrupt(vector)) => {

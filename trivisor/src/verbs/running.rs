@@ -103,7 +103,7 @@ fn to_json(value: &impl serde::Serialize) -> String {
 /// For people.
 pub(crate) fn show_info(info: &Info) -> String {
     let counters = &info.counters;
-    let rows: [(&str, String); 15] = [
+    let rows: [(&str, String); 16] = [
         ("name", info.name.clone()),
         ("state", info.state.clone()),
         ("mode", info.mode.clone()),
@@ -116,6 +116,7 @@ pub(crate) fn show_info(info: &Info) -> String {
             format!("{} (VM process {})", info.pid, info.vm_pid),
         ),
         ("exits", counters.exits.to_string()),
+        ("of these to the VMM", counters.user_exits.to_string()),
         ("of these ports", counters.io_exits.to_string()),
         ("of these memory", counters.mmio_exits.to_string()),
         ("halts", counters.halt_exits.to_string()),

@@ -114,6 +114,7 @@ impl VmProcess<'_> {
         let kvm = statistics.kvm;
         Counters {
             exits: kvm.exits,
+            user_exits: statistics.user_exits,
             emulated_instructions: kvm.emulated_instructions,
             io_exits: kvm.io_exits,
             mmio_exits: kvm.mmio_exits,
