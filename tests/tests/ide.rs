@@ -6,6 +6,9 @@ use std::fs;
 
 use trivisor_tests::{Session, kvm_wanted};
 
+/// Accesses to ports that the guest's driver makes for each command, reads and writes; with QEMU, each is an exit.
+const ACCESSES: u64 = 14;
+
 const SECTOR: usize = 512;
 const SECTORS: usize = 4096;
 
@@ -70,4 +73,39 @@ fn a_driver_reads_and_writes_by_dma() {
         .count();
     // A command's at least, but what was written since.
     assert!(written >= 255, "{written}");
+}
+
+/// Exits to the VMM of a guest that has a disk read so often.
+fn exits(reads: u64) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk.img");
+    fs::write(&path, image()).unwrap();
+    let disk = format!("{},bus=ide", path.display());
+    let metrics = folder.path().join("metrics.json");
+    let script = format!("ide 0 load read 4096 1 ops {reads}; poweroff");
+    let options = ["--mode", "hvm", "--disk", &disk, "--metrics"];
+    let vm = Session::guest(
+        &script,
+        &[&options[..], &[metrics.to_str().unwrap()]].concat(),
+    );
+    let ended = vm.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+    let metrics: serde_json::Value = serde_json::from_slice(&fs::read(metrics).unwrap()).unwrap();
+    metrics["counters"]["user_exits"].as_u64().unwrap()
+}
+
+#[test]
+fn half_of_a_commands_accesses_are_no_exits() {
+    const MORE: u64 = 1000;
+    if !kvm_wanted("IDE's exits") {
+        return;
+    }
+    let [few, many] = [200, 200 + MORE].map(exits);
+    // A few come of interruptions.
+    let most = (ACCESSES / 2) * MORE + MORE / 4;
+    assert!(
+        many - few <= most,
+        "{} exits for {MORE} commands, at most {most} were the aim: writes that were posted are so no more",
+        many - few
+    );
 }
