@@ -106,7 +106,7 @@ impl Programs {
                 .context("the target folder's name")?
                 .to_owned(),
             trivisor: release::trivisor()?,
-            qemu: first_line(&mut Command::new("qemu-system-x86_64"))?,
+            qemu: qemu_version()?,
         })
     }
 
@@ -325,6 +325,14 @@ fn terminal() -> Result<OwnedFd> {
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().copied().map(str::to_owned).collect()
+}
+
+/// The version of the host's QEMU.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn qemu_version() -> Result<String> {
+    first_line(&mut Command::new("qemu-system-x86_64"))
 }
 
 /// What `--version` says.
