@@ -47,7 +47,7 @@ pub use line::{InterruptPins, Line, LineEnd, Wire};
 pub use msi::{EoiTarget, Msi, MsiSink, PinRoutes};
 pub use packets::{Offloads, Packets};
 pub use pages::PageMapper;
-pub use posted::Posted;
+pub use posted::{Posted, PostedPlaces};
 pub use reclaim::Reclaim;
 pub use routing::{Bus, MmioBus, Overlap, PortBus};
 pub use screen::{FrameSink, Screen, TextGrid};

@@ -1,5 +1,7 @@
 //! Where a write may wait on its way to a device, as a bridge posts it.
 
+use std::io;
+
 /// Addresses at which the guest's writes are posted: they reach their device late, but in the order in which they were
 /// made, and before any other access of the guest to any device, and before anybody looks at the device from outside.
 ///
@@ -20,4 +22,16 @@ pub enum Posted {
         /// Bytes.
         size: u32,
     },
+}
+
+/// Posts writes where the guest moves registers to.
+pub trait PostedPlaces: Send + Sync {
+    /// Has writes at `place` posted from now on.
+    ///
+    /// # Errors
+    /// When the host refuses: then each write reaches its device at once, as it does without.
+    fn post(&self, place: Posted) -> io::Result<()>;
+
+    /// Writes at `place` are not posted any more.
+    fn unpost(&self, place: Posted);
 }

@@ -14,7 +14,7 @@ use crate::input::{Keyboard, Pointer};
 use crate::line::InterruptPins;
 use crate::msi::{EoiTarget, MsiSink, PinRoutes};
 use crate::pages::PageMapper;
-use crate::posted::Posted;
+use crate::posted::{Posted, PostedPlaces};
 use crate::routing::{MmioBus, PortBus, RouteError};
 use crate::screen::Screen;
 use crate::shadow::ShadowMap;
@@ -32,6 +32,8 @@ pub struct Host {
     pub pin_routes: Arc<dyn PinRoutes>,
     /// Bells for queues; `None`: each notification of a driver is a visit to its device.
     pub doorbells: Option<Arc<dyn Doorbells>>,
+    /// Posts writes to registers that move; `None`: there all reach their device at once.
+    pub posted: Option<Arc<dyn PostedPlaces>>,
     /// The host's own interrupt controllers, where the machine was made with them.
     pub pins: Option<Arc<dyn InterruptPins>>,
     /// Switches addresses between RAM and the bus.
@@ -145,6 +147,8 @@ pub struct Fitted {
     pub aliases: Vec<Alias>,
     /// Where writes may wait.
     pub posted: Vec<Posted>,
+    /// More such places come and go while the guest runs.
+    pub posted_moves: bool,
     /// Address of the ACPI root pointer among the tables.
     pub rsdp: Option<u64>,
     /// The I/O APIC that wants to hear of ended interrupts.
@@ -325,6 +329,12 @@ impl Slots {
     /// Lets the guest's writes wait at these addresses, where the host can have them wait.
     pub fn posted(&mut self, posted: Posted) {
         self.fitted.posted.push(posted);
+    }
+
+    /// What posts writes to registers that the guest moves, where the host can.
+    pub fn posted_places(&mut self) -> Option<Arc<dyn PostedPlaces>> {
+        self.fitted.posted_moves = true;
+        self.host.posted.clone()
     }
 
     /// `target` hears of ended level-triggered interrupts.

@@ -332,7 +332,8 @@ fn fit_drives(
         *place = Some(drive.drive);
     }
     let lines = map::IDE_IRQS.map(|irq| isa.line(irq));
-    let mut chip = Ide::new(made, lines, host.dma).map_err(FitError::chip("ide"))?;
+    let chip = Ide::new(made, lines, host.dma).map_err(FitError::chip("ide"))?;
+    let mut chip = chip.with_posted(slots.posted_places());
     if without_firmware {
         chip.enable_channels().map_err(FitError::chip("ide"))?;
     }
@@ -355,13 +356,28 @@ fn fit_drives(
         });
     }
     let ports = slots.ports();
+    let mut posted = Vec::new();
     for (channel, (command, control)) in map::IDE_PORTS.into_iter().enumerate() {
         let block = CommandBlock::new(chip.clone(), channel);
         let block = Shell::new("ide-command", ide::WIDTHS, block);
-        ports.attach("ide-command", command, ide::COMMAND_PORTS.into(), block)?;
+        ports.attach(
+            "ide-command",
+            command.into(),
+            ide::COMMAND_PORTS.into(),
+            block,
+        )?;
         let block = ControlBlock::new(chip.clone(), channel);
         let block = Shell::new("ide-control", ide::WIDTHS, block);
-        ports.attach("ide-control", control, ide::CONTROL_PORTS.into(), block)?;
+        ports.attach(
+            "ide-control",
+            control.into(),
+            ide::CONTROL_PORTS.into(),
+            block,
+        )?;
+        posted.push(ide::posted_commands(command));
+    }
+    for place in posted {
+        slots.posted(place);
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ pub const RTC_IRQ: usize = 8;
 /// ISA interrupts of IDE's channels.
 pub const IDE_IRQS: [usize; 2] = [14, 15];
 /// IDE's command and control block of each channel.
-pub const IDE_PORTS: [(u64, u64); 2] = [(0x1f0, 0x3f6), (0x170, 0x376)];
+pub const IDE_PORTS: [(u16, u16); 2] = [(0x1f0, 0x3f6), (0x170, 0x376)];
 /// ISA interrupt of ACPI.
 pub const SCI_IRQ: usize = 9;
 /// ISA interrupt of the mouse.

@@ -28,7 +28,7 @@ pub use host::{HostKind, Kvm, KvmError};
 pub use irqchip::{IrqchipKind, KernelPins, LocalApics};
 pub use kick::{Kicker, install_kick_handler};
 pub use physical::PhysicalMemory;
-pub use posted::PostedWrites;
+pub use posted::{PostedWrites, VmPosted};
 pub use slots::MemorySlots;
 pub use statistics::{Statistics, StatisticsFile};
 pub use vcpu::{Vcpu, VcpuRegisters};

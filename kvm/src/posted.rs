@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kvm_bindings::{kvm_coalesced_mmio, kvm_coalesced_mmio_ring};
 use kvm_ioctls::{Cap, IoEventAddress, VcpuFd, VmFd};
-use trivisor_buses::Posted;
+use trivisor_buses::{Posted, PostedPlaces};
 use vmm_sys_util::errno;
 
 use crate::exit::Io;
@@ -45,22 +45,15 @@ impl PostedWrites {
     ) -> Result<Option<Arc<Self>>, errno::Error> {
         // The answer is the number of the page behind a vCPU's first that is the ring.
         let page = usize::try_from(vm.check_extension_int(Cap::CoalescedMmio)).unwrap_or(0);
-        if page == 0 || places.is_empty() {
+        if page == 0 {
             return Ok(None);
         }
         let ring = Ring::new(vcpu, page)?;
         let ports = vm.check_extension(Cap::CoalescedPio);
         for place in places {
-            match *place {
-                Posted::Ports { .. } if !ports => {}
-                Posted::Ports { first, count } => {
-                    let at = IoEventAddress::Pio(first.into());
-                    vm.register_coalesced_mmio(at, count.into())?;
-                }
-                Posted::Memory { address, size } => {
-                    let at = IoEventAddress::Mmio(address);
-                    vm.register_coalesced_mmio(at, size)?;
-                }
+            if ports || matches!(place, Posted::Memory { .. }) {
+                let (at, size) = zone(*place);
+                vm.register_coalesced_mmio(at, size)?;
             }
         }
         Ok(Some(Arc::new(Self {
@@ -166,5 +159,30 @@ impl Drop for Ring {
         unsafe {
             libc::munmap(self.0.as_ptr().cast(), PAGE);
         }
+    }
+}
+
+/// A place as KVM names it.
+fn zone(place: Posted) -> (IoEventAddress, u32) {
+    match place {
+        Posted::Ports { first, count } => (IoEventAddress::Pio(first.into()), count.into()),
+        Posted::Memory { address, size } => (IoEventAddress::Mmio(address), size),
+    }
+}
+
+/// Places of a VM at which writes are posted and then not any more.
+#[derive(Debug)]
+pub struct VmPosted(pub(crate) Arc<VmFd>);
+
+impl PostedPlaces for VmPosted {
+    fn post(&self, place: Posted) -> io::Result<()> {
+        let (at, size) = zone(place);
+        Ok(self.0.register_coalesced_mmio(at, size)?)
+    }
+
+    fn unpost(&self, place: Posted) {
+        let (at, size) = zone(place);
+        // A place that is none needs no end.
+        let _absent = self.0.unregister_coalesced_mmio(at, size);
     }
 }

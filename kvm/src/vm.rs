@@ -8,7 +8,7 @@ use kvm_bindings::{
     CpuId, KVM_CAP_EXIT_ON_EMULATION_FAILURE, KVM_CAP_SPLIT_IRQCHIP, KVM_MAX_CPUID_ENTRIES,
     kvm_enable_cap,
 };
-use kvm_ioctls::VmFd;
+use kvm_ioctls::{Cap, VmFd};
 use thiserror::Error;
 use trivisor_buses::Posted;
 use trivisor_memory::{GuestRam, Slot};
@@ -18,7 +18,7 @@ use crate::cpuid;
 use crate::doorbell::VmDoorbells;
 use crate::host::Kvm;
 use crate::irqchip::{self, IrqchipKind, KernelPins, LocalApics};
-use crate::posted::PostedWrites;
+use crate::posted::{PostedWrites, VmPosted};
 use crate::quirks::{self, pvm::Preparation};
 use crate::slots::MemorySlots;
 use crate::vcpu::Vcpu;
@@ -152,6 +152,13 @@ impl Vm {
         Arc::new(VmDoorbells(Arc::clone(&self.fd)))
     }
 
+    /// Where writes to registers that move are posted; `None`: this KVM posts none to ports.
+    #[must_use]
+    pub fn posted_places(&self) -> Option<Arc<VmPosted>> {
+        let posts = self.fd.check_extension(Cap::CoalescedPio);
+        posts.then(|| Arc::new(VmPosted(Arc::clone(&self.fd))))
+    }
+
     /// Maps `slot` into the guest; `owner` keeps its memory alive as long as the VM.
     ///
     /// # Errors
@@ -210,7 +217,7 @@ impl Vm {
     }
 
     /// Has writes of all of its `vcpus` posted at `places`; once. Who looks at a device there from outside of the
-    /// guest carries them out before. `None`: there are no places, or this KVM posts no writes.
+    /// guest carries them out before. `None`: this KVM posts no writes.
     ///
     /// # Errors
     /// What KVM refused.

@@ -28,6 +28,8 @@ pub struct EventLoop {
     /// A chip is looked at: the next turn is due at once.
     looking: bool,
     patience: Patience,
+    /// Carries out the writes that the guest has made until then: they were before what chips are woken for.
+    posted: Option<Box<dyn FnMut() + Send>>,
 }
 
 struct Chip {
@@ -80,7 +82,10 @@ impl Chip {
 }
 
 impl EventLoop {
-    pub(crate) fn new(sources: Vec<Source>) -> std::io::Result<Self> {
+    pub(crate) fn new(
+        sources: Vec<Source>,
+        posted: Option<Box<dyn FnMut() + Send>>,
+    ) -> std::io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let mut chips: Vec<Chip> = Vec::new();
         let mut watched = Vec::new();
@@ -115,6 +120,7 @@ impl EventLoop {
             chips,
             looking: false,
             patience: Patience::new(Instant::now()),
+            posted,
         })
     }
 
@@ -147,6 +153,9 @@ impl EventLoop {
             {
                 chip.due = true;
             }
+        }
+        if let Some(posted) = &mut self.posted {
+            posted();
         }
         let mut rung = false;
         for chip in self.chips.iter_mut().filter(|chip| chip.due) {
@@ -253,7 +262,7 @@ mod tests {
     fn each_change_wakes_its_chip_once() {
         let (first, chip, source_of_first) = source(1);
         let (second, other, source_of_second) = source(1);
-        let mut events = EventLoop::new(vec![source_of_first, source_of_second]).unwrap();
+        let mut events = EventLoop::new(vec![source_of_first, source_of_second], None).unwrap();
         // An eventfd can be written from the start on.
         events.turn().unwrap();
         assert_eq!((wakes(&chip), wakes(&other)), (1, 1));
@@ -271,7 +280,7 @@ mod tests {
     #[test]
     fn a_chip_that_left_work_behind_is_due() {
         let (_, chip, source) = source(3);
-        let mut events = EventLoop::new(vec![source]).unwrap();
+        let mut events = EventLoop::new(vec![source], None).unwrap();
         events.turn().unwrap();
         assert!(events.is_due());
         events.turn().unwrap();

@@ -7,7 +7,7 @@ use std::thread::Builder;
 use thiserror::Error;
 use trivisor_buses::{
     Board, CharInput, DiscDrive, FitError, Fitted, Host, InterruptPins, Keyboard, MemoryBalloon,
-    Pointer, PowerButton, Screen, Slots,
+    Pointer, PostedPlaces, PowerButton, Screen, Slots,
 };
 #[cfg(feature = "hvm")]
 use trivisor_devices_hvm::board::HvmBoard;
@@ -219,6 +219,7 @@ impl Machine {
             msi: vm.local_apics().clone(),
             pin_routes: vm.local_apics().clone(),
             doorbells: Some(vm.doorbells()),
+            posted: (vm.posted_places()).map(|places| places as Arc<dyn PostedPlaces>),
             pins: vm.pins().map(|pins| pins as Arc<dyn InterruptPins>),
             shadow: vm.memory_slots().clone(),
             pages: vm.memory_slots().clone(),
@@ -232,7 +233,11 @@ impl Machine {
         let mut slots = Slots::new(host);
         board.fit(&mut slots)?;
         let fitted = slots.finish();
-        let posted = vm.post_writes(&mut vcpus, &fitted.posted)?;
+        let posted = if fitted.posted.is_empty() && !fitted.posted_moves {
+            None
+        } else {
+            vm.post_writes(&mut vcpus, &fitted.posted)?
+        };
         for mapped in &fitted.mapped {
             vm.add_slot(mapped.mapping.slot(mapped.address), mapped.mapping.clone())?;
         }
@@ -447,7 +452,11 @@ impl Machine {
         if sources.is_empty() {
             return Ok(None);
         }
-        EventLoop::new(sources).map(Some)
+        let posted = self.posted.clone().map(|posted| {
+            let mut io = self.io();
+            Box::new(move || posted.carry_out(&mut io)) as Box<dyn FnMut() + Send>
+        });
+        EventLoop::new(sources, posted).map(Some)
     }
 
     /// What happened so far.

@@ -34,8 +34,8 @@ cargo xtask CHORE
   guests [--slow]                         makes the test guests only; with --slow, fetches the foreign ones too
   bench start [--rounds N] [--output FILE]
                                           start-up against other VMMs; writes docs/benchmarks.md
-  bench block [--rounds N] [--output FILE]
-                                          disks against other VMMs; writes docs/benchmarks.md
+  bench block [--mode hvm] [--rounds N] [--output FILE]
+                                          disks against other VMMs, IDE disks in mode hvm; writes docs/benchmarks.md
   bench net [--rounds N] [--output FILE]
                                           networks against other VMMs, as root; writes docs/benchmarks.md
   bench bios [--rounds N] [--output FILE] [--grub] [--where]

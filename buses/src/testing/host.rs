@@ -1,5 +1,6 @@
 //! A host that records what devices do to it.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::events::{EventSink, MachineEvent};
 use crate::line::{InterruptPins, Line, LineEnd, Wire};
 use crate::msi::{Msi, MsiSink, PinRoutes};
 use crate::pages::PageMapper;
+use crate::posted::{Posted, PostedPlaces};
 use crate::shadow::{ShadowMap, ShadowRun};
 use crate::slots::Host;
 use crate::time::{Clock, GuestTime, Timer, TimerEnd, Timers, WallClock};
@@ -87,6 +89,8 @@ pub struct TestHost {
     pub shadows: Recorder<Vec<ShadowRun>>,
     /// Where memory of cards was shown.
     pub shown: Recorder<Option<u64>>,
+    /// Places at which writes are posted, or not any more.
+    pub posted: Recorder<(Posted, bool)>,
     /// Events noted.
     pub events: Recorder<MachineEvent>,
     /// Guest RAM: 1 MiB.
@@ -145,6 +149,7 @@ impl TestHost {
             pins: Arc::default(),
             shadows: Recorder::default(),
             shown: Recorder::default(),
+            posted: Recorder::default(),
             events: Recorder::default(),
             memory: TestMemory::new(1 << 20),
             now_ns: Mutex::new(0),
@@ -160,6 +165,7 @@ impl TestHost {
             msi: Arc::<Self>::clone(self),
             pin_routes: Arc::<Self>::clone(self),
             doorbells: None,
+            posted: Some(Arc::<Self>::clone(self)),
             pins: Some(Arc::<Self>::clone(self)),
             shadow: Arc::<Self>::clone(self),
             pages: Arc::<Self>::clone(self),
@@ -225,6 +231,17 @@ impl TestHost {
     /// Sets the time of day.
     pub fn set_unix_time(&self, time: Duration) {
         *lock(&self.unix_time) = time;
+    }
+}
+
+impl PostedPlaces for TestHost {
+    fn post(&self, place: Posted) -> io::Result<()> {
+        self.posted.note((place, true));
+        Ok(())
+    }
+
+    fn unpost(&self, place: Posted) {
+        self.posted.note((place, false));
     }
 }
 

@@ -42,6 +42,9 @@
 //! active 0). A table ends at the end of its 64 KiB. An address that is no RAM sets BMIS's error and aborts the command.
 //! Data goes in the direction of the command, whatever RWCON says.
 //!
+//! Writes to 1 to 6 of a command block, and to BMIS and BMIDTP, only keep what is written: they may be posted
+//! ([`Posted`](trivisor_buses::Posted)), and come in their order, before any access that traps.
+//!
 //! **Not modelled**: timing; CRC and parity errors; media with errors that can be retried; SMART, security, host
 //! protected area, acoustic and power modes (a drive is always active); READ LONG, READ BUFFER; DMA queued; audio, and
 //! READ CD of anything but 2048 bytes of user data; UNIT ATTENTION after power-on, which drivers only clear.
@@ -80,9 +83,10 @@ mod tests;
 
 use std::sync::Arc;
 
+use thiserror::Error;
 use trivisor_buses::{
-    AccessError, Component, DiscDrive, DiscError, Dma, Line, RestoreError, SavedState, Storage,
-    Wake,
+    AccessError, Component, DiscDrive, DiscError, Dma, Line, PostedPlaces, RestoreError,
+    SavedState, Storage, Wake,
 };
 use trivisor_pci::regs::offset as header;
 use trivisor_pci::{
@@ -95,7 +99,9 @@ pub use self::config::{DiskConfig, DriveConfig};
 use self::core::Channel;
 use self::drive::{Drive, Kind};
 use self::link::Link;
-pub use self::ports::{COMMAND_PORTS, CONTROL_PORTS, CommandBlock, ControlBlock, WIDTHS};
+pub use self::ports::{
+    COMMAND_PORTS, CONTROL_PORTS, CommandBlock, ControlBlock, WIDTHS, posted_commands,
+};
 use self::regs::{BMIBA, BUS_MASTER_PORTS, Idetim, command_block, config as offset};
 pub use self::state::IdeStateV1;
 
@@ -103,6 +109,9 @@ pub use self::state::IdeStateV1;
 pub struct Ide {
     // Wiring.
     dma: Arc<dyn Dma>,
+    posted: Option<Arc<dyn PostedPlaces>>,
+    /// Where the bus masters' ports are.
+    masters: Option<u16>,
     // Guest-visible state.
     endpoint: Endpoint,
     channels: [Channel; 2],
@@ -132,9 +141,19 @@ impl Ide {
         };
         Ok(Self {
             dma,
+            posted: None,
+            masters: None,
             endpoint: Endpoint::new(config_space()?),
             channels: [channel(primary, first), channel(secondary, second)],
         })
+    }
+
+    /// Writes to registers of the bus masters that do nothing at once are posted by `places`, wherever the guest moves
+    /// them.
+    #[must_use]
+    pub fn with_posted(mut self, places: Option<Arc<dyn PostedPlaces>>) -> Self {
+        self.posted = places;
+        self
     }
 
     /// Lets both channels answer, now and after each reset: what firmware would have done. The function's command
@@ -324,6 +343,20 @@ impl PciFunction for Ide {
             }
         }
         Ok(())
+    }
+
+    fn window_moved(&mut self, bar: u8, base: Option<u64>) {
+        let Some(places) = self.posted.as_ref().filter(|_| bar == BMIBA) else {
+            return;
+        };
+        let base = base.and_then(|base| u16::try_from(base).ok());
+        if let Some(old) = std::mem::replace(&mut self.masters, base) {
+            ports::posted_masters(old).for_each(|place| places.unpost(place));
+        }
+        for place in base.into_iter().flat_map(ports::posted_masters) {
+            // Refused, each write is an exit, as it would be without.
+            let _at_once = places.post(place);
+        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use trivisor_buses::{AccessError, PortDevice, Unfit, Widths};
+use trivisor_buses::{AccessError, PortDevice, Posted, Unfit, Widths};
 use trivisor_pci::FunctionShell;
 
 use super::Ide;
-use super::regs::{CONTROL, command_block};
+use super::regs::{CONTROL, bus_master, command_block};
 
 /// Ports of a command block: from 0x1f0 on, or from 0x170 on.
 pub const COMMAND_PORTS: u16 = 8;
@@ -14,6 +14,25 @@ pub const COMMAND_PORTS: u16 = 8;
 pub const CONTROL_PORTS: u16 = 1;
 /// The widths that both take.
 pub const WIDTHS: Widths = Widths::new(&[1, 2, 4], Unfit::Split);
+
+/// Writes that a command block at `base` takes late: Features to Device are kept for the command that follows, and
+/// nothing follows from them before. But that the interrupt is the selected drive's: a guest that leaves a drive with
+/// an interrupt that it has not ended, and comes back to it, hears of it again at its next access.
+#[must_use]
+pub const fn posted_commands(base: u16) -> Posted {
+    Posted::Ports {
+        first: base + command_block::ERROR,
+        count: command_block::STATUS - command_block::ERROR,
+    }
+}
+
+/// The same of both bus masters, whose ports begin at `base`: BMIS, which interrupts nobody, and BMIDTP.
+pub(super) fn posted_masters(base: u16) -> impl Iterator<Item = Posted> {
+    [0, 8].into_iter().map(move |channel| Posted::Ports {
+        first: base + channel + u16::from(bus_master::BMIS),
+        count: u16::from(bus_master::BMIDTP - bus_master::BMIS) + 4,
+    })
+}
 
 /// A command block.
 #[derive(Debug)]

@@ -122,6 +122,8 @@ impl From<&Ide> for IdeStateV1 {
     fn from(ide: &Ide) -> Self {
         let Ide {
             dma: _,
+            posted: _,
+            masters: _,
             endpoint,
             channels,
         } = ide;

@@ -5,6 +5,7 @@ mod atapi;
 mod chip;
 mod driver;
 mod master;
+mod posted;
 mod saved;
 
 use std::sync::Arc;

@@ -13,6 +13,7 @@ mod clock;
 mod commands;
 mod console;
 mod cpu;
+mod ide;
 mod ioapic;
 mod lean;
 mod memory;

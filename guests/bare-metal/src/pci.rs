@@ -178,6 +178,11 @@ impl Function {
         u64::from(low & !0xf) | u64::from(high) << 32
     }
 
+    /// Moves what a base address register of ports stands for.
+    pub fn set_ports(self, index: u8, base: u16) {
+        self.write(BAR_0 + 4 * index, u32::from(base));
+    }
+
     /// Moves what a 64-bit base address register of memory stands for.
     pub fn set_bar(self, index: u8, address: u64) {
         let [a, b, c, d, e, f, g, h] = address.to_le_bytes();

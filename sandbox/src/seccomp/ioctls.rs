@@ -41,10 +41,13 @@ pub(super) const VIRTIO: &[(u32, &str)] = &[
 /// On a VM's descriptor, by any thread that runs a PC's devices.
 pub(super) const PC: &[(u32, &str)] = &[(request(WRITE, 0x61, 8), "KVM_IRQ_LINE")];
 
-/// On a VM's descriptor, by a vCPU's thread: the guest has its chipset switch addresses between RAM and ROM. It maps
-/// nothing into the guest but what this process has mapped already.
-pub(super) const CHIPSET: &[(u32, &str)] =
-    &[(request(WRITE, 0x46, 32), "KVM_SET_USER_MEMORY_REGION")];
+/// On a VM's descriptor, by a vCPU's thread: the guest has its chipset switch addresses between RAM and ROM, which maps
+/// nothing into the guest but what this process has mapped already; or it moves registers whose writes are posted.
+pub(super) const CHIPSET: &[(u32, &str)] = &[
+    (request(WRITE, 0x46, 32), "KVM_SET_USER_MEMORY_REGION"),
+    (request(WRITE, 0x67, 16), "KVM_REGISTER_COALESCED_MMIO"),
+    (request(WRITE, 0x68, 16), "KVM_UNREGISTER_COALESCED_MMIO"),
+];
 
 /// On a vCPU's descriptor, by its own thread. KVM_RUN comes first, for it is made most often.
 pub(super) const VCPU: &[(u32, &str)] = &[

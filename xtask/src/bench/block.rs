@@ -90,6 +90,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         before: BEFORE,
         ran: format!("Each load ran for {MILLISECONDS} ms a round."),
         operation: "request",
+        ours: contenders::PV,
         names: Kind::all().map(Kind::name).collect(),
         after: PROFILE,
     };

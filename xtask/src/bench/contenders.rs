@@ -210,6 +210,28 @@ pub(super) fn with_disk(image: &str) -> Result<Vec<Contender>> {
     })
 }
 
+/// Builds and lists all that have a PIIX's IDE; each gets this raw image, and no other device.
+///
+/// # Errors
+/// When a build fails.
+pub(super) fn with_ide_disk(image: &str) -> Result<Vec<Contender>> {
+    let programs = Programs::build()?;
+    let disk = format!("{image},bus=ide");
+    let ours = ["--mode", "hvm", "--disk", &disk];
+    let drive = format!("if=ide,file={image},format=raw");
+    let by_ring = format!("{drive},aio=io_uring");
+    let pc = ["-machine", "pc", "-drive"];
+    Ok(vec![
+        programs.ours(HVM, &ours),
+        programs.ours(
+            "trivisor hvm --sandbox off",
+            &[&ours[..], &["--sandbox", "off"]].concat(),
+        ),
+        programs.qemu(QEMU, &[&pc[..], &[&by_ring]].concat()),
+        programs.qemu("QEMU pc, threads", &[&pc[..], &[&drive]].concat()),
+    ])
+}
+
 /// Builds, installs and lists all that can be given this tap; each gets no other device.
 ///
 /// # Errors

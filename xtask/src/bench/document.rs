@@ -8,9 +8,9 @@ const BEFORE: &str = "\
 # Benchmarks
 
 Each section is written by the command that it names, which builds in release mode and installs what it needs:
-`cargo xtask bench start` for start-up, `cargo xtask bench block` for disks, `cargo xtask bench net` for networks, `cargo xtask
-bench bios` for firmware. What the buses
-add to a port or memory exit is measured by `cargo xtask bench exits`.
+`cargo xtask bench start` for start-up, `cargo xtask bench block` for disks, with `--mode hvm` for IDE disks, `cargo xtask bench net`
+for networks, `cargo xtask bench bios` for firmware. What the buses add to a port or memory exit is measured by
+`cargo xtask bench exits`.
 ";
 
 /// Puts `section`, which begins with its heading, into the file.

@@ -6,6 +6,7 @@ mod contenders;
 mod devices;
 mod document;
 mod exits;
+mod ide;
 mod load;
 mod measure;
 mod memory;
@@ -21,6 +22,7 @@ use crate::arguments::Arguments;
 /// Unknown or wrong arguments, or a benchmark that cannot run.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let options = start::Options::parse(&mut arguments)?;
+    let mode = arguments.value::<String>("--mode")?;
     let which = arguments.word();
     let is_bios = which.as_deref() == Some("bios");
     let more = bios::More {
@@ -28,12 +30,14 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
         places: is_bios && arguments.flag("--where"),
     };
     arguments.end()?;
-    match which.as_deref() {
-        Some("bios") => bios::run(&options, more),
-        Some("block") => block::run(&options),
-        Some("net") => net::run(&options),
-        Some("exits") => exits::run(),
-        Some("start") => start::run(&options),
+    match (which.as_deref(), mode.as_deref()) {
+        (Some("block"), None | Some("pv")) => block::run(&options),
+        (Some("block"), Some("hvm")) => ide::run(&options),
+        (_, Some(mode)) => bail!("no benchmark of mode {mode:?}"),
+        (Some("bios"), None) => bios::run(&options, more),
+        (Some("net"), None) => net::run(&options),
+        (Some("exits"), None) => exits::run(),
+        (Some("start"), None) => start::run(&options),
         _ => bail!("which benchmark? `start`, `block`, `net`, `bios` or `exits`"),
     }
 }

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 
-use super::load::{self, Idle, Until};
+use super::load::{self, Idle, Random, Until};
 use crate::cpu;
 use crate::lean::Lean;
 use crate::say;
@@ -52,7 +52,7 @@ struct Load {
     kind: u32,
     /// Places where a request can be.
     places: u64,
-    random: u64,
+    random: Random,
 }
 
 impl Load {
@@ -79,19 +79,15 @@ impl Load {
             owners: [0; DESCRIPTORS],
             kind,
             places: (capacity * SECTOR / bytes as u64).max(1),
-            random: 1,
+            random: Random::default(),
         })
     }
 
     /// Makes a request available.
     fn add(&mut self, index: usize) -> Result<(), Failure> {
-        // Knuth's generator; its high bits are the good ones.
-        self.random = self
-            .random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        let place = self.random.below(self.places);
         let slot = &mut self.slots[index];
-        let sector = (self.random >> 32) % self.places * (slot.data.len() as u64 / SECTOR);
+        let sector = place * (slot.data.len() as u64 / SECTOR);
         slot.header[..4].copy_from_slice(&self.kind.to_le_bytes());
         slot.header[8..].copy_from_slice(&sector.to_le_bytes());
         slot.status[0] = 0xff;

@@ -49,6 +49,26 @@ impl Until {
     }
 }
 
+/// Places at random: Knuth's generator, whose high bits are the good ones.
+pub struct Random(u64);
+
+impl Default for Random {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl Random {
+    /// One of `places`.
+    pub fn below(&mut self, places: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 32) % places
+    }
+}
+
 /// Counts looks in vain.
 #[derive(Default)]
 pub struct Idle(u64);

@@ -4,6 +4,7 @@ mod block;
 mod block_load;
 mod console;
 mod firmware;
+mod ide;
 mod interrupts;
 mod journal;
 mod load;
@@ -34,7 +35,7 @@ pub struct Command {
     pub run: fn(Words<'_>) -> Result<(), Failure>,
 }
 
-const TABLES: [&[Command]; 16] = [
+const TABLES: [&[Command]; 17] = [
     &[Command {
         name: "help",
         usage: "",
@@ -43,6 +44,7 @@ const TABLES: [&[Command]; 16] = [
     block::COMMANDS,
     console::COMMANDS,
     firmware::COMMANDS,
+    ide::COMMANDS,
     interrupts::COMMANDS,
     machine::COMMANDS,
     memory::COMMANDS,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::super::contenders::{PV, QEMU};
+use super::super::contenders::QEMU;
 use super::super::report::{median, medians, versions};
 use super::{Load, Row};
 
@@ -15,6 +15,8 @@ pub(in super::super) struct Section {
     pub(in super::super) ran: String,
     /// What one operation is called.
     pub(in super::super) operation: &'static str,
+    /// Whom to hold against the fastest peer.
+    pub(in super::super) ours: &'static str,
     /// The loads.
     pub(in super::super) names: Vec<String>,
     /// What was found out besides.
@@ -92,11 +94,12 @@ impl Section {
 
     /// Ours against the fastest of the others.
     fn best(&self, rows: &[Row], rate: Figure<'_>, cpu: Figure<'_>) -> String {
-        let Some(ours) = rows.iter().find(|row| row.name == PV) else {
+        let Some(ours) = rows.iter().find(|row| row.name == self.ours) else {
             return String::new();
         };
-        let mut text = String::from(
-            "| trivisor pv against | the fastest peer | rate | CPU |\n|---|---|---|---|\n",
+        let mut text = format!(
+            "| {} against | the fastest peer | rate | CPU |\n|---|---|---|---|\n",
+            self.ours
         );
         for (index, name) in self.names.iter().enumerate() {
             let peers = rows.iter().filter(|row| !row.name.starts_with("trivisor"));
@@ -126,6 +129,7 @@ type Figure<'a> = &'a dyn Fn(&Row, usize) -> Option<f64>;
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::contenders::PV;
     use super::super::observe::{Calls, load_for_tests};
     use super::*;
 
@@ -145,6 +149,7 @@ mod tests {
             before: "## Loads\n",
             ran: "For a second.".to_owned(),
             operation: "request",
+            ours: PV,
             names: vec!["read".to_owned(), "write".to_owned()],
             after: "\nMore.\n",
         };

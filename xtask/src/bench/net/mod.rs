@@ -168,6 +168,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
             "Each frame was sent for {MILLISECONDS} ms a round, and received {TIMES} times."
         ),
         operation: "frame",
+        ours: contenders::PV,
         names: names.collect(),
         after: PROFILE,
     };
