@@ -323,7 +323,7 @@ impl Clock for TestHost {
 }
 
 impl Timers for TestHost {
-    fn timer(&self) -> std::io::Result<(Box<dyn Timer>, TimerEnd)> {
+    fn timer(&self) -> io::Result<(Box<dyn Timer>, TimerEnd)> {
         let end = TimerEnd::default();
         let mut timers = lock(&self.timers);
         let timer = SteppedTimer {

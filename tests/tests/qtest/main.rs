@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod bridges;
+mod fw_cfg;
 mod i8042;
 mod ide;
 mod ours;
@@ -14,12 +16,3 @@ mod qemu;
 mod rtc;
 mod script;
 mod vga;
-
-/// Whether QEMU is there; a test that is left out says so.
-fn qemu_is_there(test: &str) -> bool {
-    let there = qemu::Qemu::is_installed();
-    if !there {
-        eprintln!("skipped without qemu-system-x86_64: {test}");
-    }
-    there
-}
