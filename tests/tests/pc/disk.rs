@@ -127,8 +127,8 @@ fn disk(folder: &Path, boot: &[u8], loader: &[u8], partitions: &[(u8, Vec<u8>)])
 /// Linux' partition, the last one of a disk, is clean; its image.
 pub(crate) fn check(folder: &Path, disk: &Path) -> PathBuf {
     let bytes = fs::read(disk).unwrap();
-    let entries = bytes[446..510].chunks(16).filter(|entry| entry[4] == EXT);
-    let entry = entries.last().unwrap();
+    let mut entries = bytes[446..510].chunks(16).filter(|entry| entry[4] == EXT);
+    let entry = entries.next_back().unwrap();
     let first = u32::from_le_bytes(*entry[8..].first_chunk().unwrap());
     let partition = folder.join("after.img");
     fs::write(&partition, &bytes[first as usize * SECTOR..]).unwrap();
