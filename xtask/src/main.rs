@@ -38,6 +38,8 @@ cargo xtask CHORE
                                           disks against other VMMs; writes docs/benchmarks.md
   bench net [--rounds N] [--output FILE]
                                           networks against other VMMs, as root; writes docs/benchmarks.md
+  bench bios [--rounds N] [--output FILE] [--grub] [--where]
+                                          firmware against QEMU's PC, as root; writes docs/benchmarks.md
   bench exits                             what the buses add to an exit
   fuzz [TARGET] [--seconds N]             runs fuzz targets
   tidy                                    crate edges, unsafe code, licences, device folders; lists sizes

@@ -68,6 +68,13 @@ const BENCH_NEEDS: &[Need] = &[
     need("strace", "strace"),
 ];
 
+/// What that of firmware needs besides.
+const BENCH_BIOS_NEEDS: &[Need] = &[
+    need("perf", "linux-perf"),
+    need("grub-mkimage", "grub-common"),
+    need("/usr/lib/grub/i386-pc/boot.img", "grub-pc-bin"),
+];
+
 /// Makes the host ready for every chore but the benchmarks.
 ///
 /// # Errors
@@ -98,6 +105,15 @@ pub(crate) fn run_for_slow() -> Result<()> {
 pub(crate) fn run_for_bench() -> Result<()> {
     run()?;
     provide(BENCH_NEEDS)
+}
+
+/// Makes the host ready for the benchmark of firmware.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_for_bench_bios() -> Result<()> {
+    run_for_bench()?;
+    provide(BENCH_BIOS_NEEDS)
 }
 
 fn provide(needs: &[Need]) -> Result<()> {

@@ -75,6 +75,40 @@ fn ports_are_those_of_the_map() {
     assert_eq!(config_read(&fitted, 0x1000), u32::MAX);
 }
 
+struct Nowhere;
+
+impl CharOutput for Nowhere {
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        bytes.len()
+    }
+}
+
+#[test]
+fn writes_are_posted_where_no_chip_acts_at_once() {
+    let index = Posted::Ports {
+        first: map::RTC,
+        count: 1,
+    };
+    let mut board = board(Some(firmware(0x2_0000)));
+    let memory = Arc::new(FileMapping::zeroed(crate::vga::MEMORY_SIZE));
+    board.cards = vec![Box::new(crate::vga::VgaCard(memory))];
+    board.debug_console = Some(Box::new(Nowhere));
+    let (_, fitted) = fit(board);
+    let window = Posted::Memory {
+        address: 0xa_0000,
+        size: 0x2_0000,
+    };
+    assert!(fitted.posted.contains(&window) && fitted.posted.contains(&index));
+    // A reset, a screen's mode that clears memory, and words of a console that is there come at once.
+    for port in [0xcf8, 0xcf9, 0x1ce, 0x1cf, 0x402, 0x3f8, 0x71] {
+        let posted = fitted.posted.iter().any(|posted| match *posted {
+            Posted::Ports { first, count } => (first..first + count).contains(&port),
+            Posted::Memory { .. } => false,
+        });
+        assert!(!posted, "{port:#x}");
+    }
+}
+
 #[test]
 fn firmware_shows_at_both_ends() {
     for (size, low, offset, shown) in [

@@ -82,6 +82,7 @@ impl Contender {
 /// The names that the report compares.
 pub(super) const BASIC: &str = "trivisor";
 pub(super) const PV: &str = "trivisor pv";
+pub(super) const HVM: &str = "trivisor hvm";
 pub(super) const QEMU: &str = "QEMU pc";
 pub(super) const ALIOTH_WITH_DEVICES: &str = "alioth, disk and NIC";
 
@@ -105,7 +106,7 @@ impl Programs {
                 .context("the target folder's name")?
                 .to_owned(),
             trivisor: release::trivisor()?,
-            qemu: first_line(&mut Command::new("qemu-system-x86_64"))?,
+            qemu: qemu_version()?,
         })
     }
 
@@ -302,6 +303,14 @@ fn terminal() -> Result<OwnedFd> {
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().copied().map(str::to_owned).collect()
+}
+
+/// The version of the host's QEMU.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn qemu_version() -> Result<String> {
+    first_line(&mut Command::new("qemu-system-x86_64"))
 }
 
 /// What `--version` says.

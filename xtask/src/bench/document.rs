@@ -8,7 +8,8 @@ const BEFORE: &str = "\
 # Benchmarks
 
 Each section is written by the command that it names, which builds in release mode and installs what it needs:
-`cargo xtask bench start` for start-up, `cargo xtask bench block` for disks, `cargo xtask bench net` for networks. What the buses
+`cargo xtask bench start` for start-up, `cargo xtask bench block` for disks, `cargo xtask bench net` for networks, `cargo xtask
+bench bios` for firmware. What the buses
 add to a port or memory exit is measured by `cargo xtask bench exits`.
 ";
 
@@ -22,6 +23,19 @@ pub(super) fn put(file: &Path, section: &str) -> Result<()> {
     }
     let old = std::fs::read_to_string(file).unwrap_or_default();
     std::fs::write(file, with(&old, section)).with_context(|| file.display().to_string())
+}
+
+/// The rest of a section of the file from the line on that begins with `from`; nothing, if there is none.
+pub(super) fn behind(file: &Path, heading: &str, from: &str) -> String {
+    let old = std::fs::read_to_string(file).unwrap_or_default();
+    let lines = old.lines().skip_while(|line| *line != heading).skip(1);
+    let section = lines.take_while(|line| !line.starts_with("## "));
+    let rest = section.skip_while(|line| !line.starts_with(from));
+    rest.fold(String::new(), |mut text, line| {
+        text.push('\n');
+        text.push_str(line);
+        text
+    })
 }
 
 fn with(old: &str, section: &str) -> String {

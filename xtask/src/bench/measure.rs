@@ -40,9 +40,13 @@ pub(super) struct Watchdog(#[expect(dead_code, reason = "its end is the message"
 
 impl Watchdog {
     pub(super) fn new(pid: u32) -> Self {
+        Self::with_patience(pid, PATIENCE)
+    }
+
+    pub(super) fn with_patience(pid: u32, patience: Duration) -> Self {
         let (sender, receiver) = channel();
         std::thread::spawn(move || {
-            if receiver.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            if receiver.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
                 let pid = pid.to_string();
                 // Gone meanwhile is as good as killed.
                 let _gone = process::run(&mut process::command("kill", &["-KILL", &pid]));

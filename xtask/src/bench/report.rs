@@ -140,7 +140,7 @@ fn milliseconds(row: &Row, of: fn(&Start) -> Duration) -> f64 {
     )
 }
 
-fn mib(bytes: u64) -> f64 {
+pub(super) fn mib(bytes: u64) -> f64 {
     // KiB of a process fit 32 bits up to 4 TiB.
     f64::from(u32::try_from(bytes >> 10).unwrap_or(u32::MAX)) / 1024.0
 }
