@@ -99,3 +99,9 @@ pub fn grub_rescue() -> PathBuf {
 pub fn memtest_cd() -> PathBuf {
     path("TRIVISOR_TEST_MEMTEST_CD")
 }
+
+/// iPXE on a CD, started by isolinux.
+#[must_use]
+pub fn ipxe_cd() -> PathBuf {
+    path("TRIVISOR_TEST_IPXE_CD")
+}

@@ -4,13 +4,15 @@
 mod guests;
 mod screen;
 mod session;
+mod syslinux;
 
 pub use guests::{
-    bare_metal, debian_kernel, example, grub_rescue, initramfs, invaders, linux_bzimage,
+    bare_metal, debian_kernel, example, grub_rescue, initramfs, invaders, ipxe_cd, linux_bzimage,
     linux_vmlinux, memtest, memtest_cd, trivisor, xen, xen_shim,
 };
 pub use screen::{screen, screen_with};
 pub use session::{Ended, Session};
+pub use syslinux::{install_syslinux, make_file_system, syslinux_disk};
 
 /// Tells whether tests that need /dev/kvm are to run. They do, and fail where it is missing, unless the
 /// whole run was told to leave them out; then each says so in its output, where they are counted.

@@ -26,6 +26,16 @@ const PLACES_OF_VIRTIOFSD: &[&str] = &[
     "/usr/lib/virtiofsd",
 ];
 
+/// The code of syslinux's master boot record.
+const SYSLINUX_MBR: &str = "mbr.bin of syslinux";
+
+/// Where it is: Debian and Ubuntu, Fedora, Arch.
+const PLACES_OF_SYSLINUX_MBR: &[&str] = &[
+    "/usr/lib/syslinux/mbr/mbr.bin",
+    "/usr/share/syslinux/mbr.bin",
+    "/usr/lib/syslinux/bios/mbr.bin",
+];
+
 /// What building, the guests and the tests need.
 const NEEDS: &[Need] = &[
     need("cc", "gcc"),
@@ -44,6 +54,10 @@ const NEEDS: &[Need] = &[
     need("ip", "iproute2"),
     need("passt", "passt"),
     need("/usr/share/seabios/bios-256k.bin", "seabios"),
+    need("syslinux", "syslinux"),
+    need(SYSLINUX_MBR, "syslinux-common"),
+    need("mformat", "mtools"),
+    need("qemu-system-x86_64", "qemu-system-x86"),
     need("qemu-img", "qemu-utils"),
     need("qemu-storage-daemon", "qemu-system-common"),
     need(VIRTIOFSD, "qemu-system-common"),
@@ -63,10 +77,7 @@ const SLOW_NEEDS: &[Need] = &[
 ];
 
 /// What the benchmarks need besides.
-const BENCH_NEEDS: &[Need] = &[
-    need("qemu-system-x86_64", "qemu-system-x86"),
-    need("strace", "strace"),
-];
+const BENCH_NEEDS: &[Need] = &[need("strace", "strace")];
 
 /// What that of firmware needs besides.
 const BENCH_BIOS_NEEDS: &[Need] = &[
@@ -159,16 +170,19 @@ fn present(what: &str) -> bool {
         // Another package has one that needs libraries.
         crate::guests::has_static_busybox()
     } else if what == VIRTIOFSD {
-        let places = PLACES_OF_VIRTIOFSD.iter();
-        process::exists(what)
-            || places
-                .into_iter()
-                .any(|place| std::path::Path::new(place).exists())
+        process::exists(what) || any_exists(PLACES_OF_VIRTIOFSD)
+    } else if what == SYSLINUX_MBR {
+        any_exists(PLACES_OF_SYSLINUX_MBR)
     } else if what.starts_with('/') {
         std::path::Path::new(what).exists()
     } else {
         process::exists(what)
     }
+}
+
+fn any_exists(places: &[&str]) -> bool {
+    let mut places = places.iter();
+    places.any(|place| std::path::Path::new(place).exists())
 }
 
 /// The packages of what is not present, each once.

@@ -180,6 +180,28 @@ pub fn info(path: &Path, format: Option<Format>) -> Result<Info, ManageError> {
     })
 }
 
+/// Reads the disk's bytes from `offset` on. The image is locked only meanwhile; behind the end of the disk are zeros.
+///
+/// # Errors
+/// When it or what it stands on cannot be opened or read.
+pub fn peek(path: &Path, format: Format, offset: u64, data: &mut [u8]) -> Result<(), ManageError> {
+    let failed = |source| ManageError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let options = OpenOptions {
+        format: Some(format),
+        read_only: true,
+        direct: false,
+    };
+    let (disk, _) = open(path, &options)?.access().map_err(failed)?;
+    data.fill(0);
+    let left = disk.size().saturating_sub(offset);
+    let len = usize::try_from(left).map_or(data.len(), |left| left.min(data.len()));
+    disk.read(data.get_mut(..len).unwrap_or_default(), offset)
+        .map_err(failed)
+}
+
 /// Makes `to` with what the disk of `from` holds; zeros take no storage. The new image stands on nothing.
 ///
 /// # Errors

@@ -49,7 +49,7 @@ use trivisor_memory::GuestRam;
 
 pub use format::{Format, UnknownFormat};
 pub use limited::Limited;
-pub use manage::{Info, ManageError, convert, create, info};
+pub use manage::{Info, ManageError, convert, create, info, peek};
 pub use open::{OpenError, OpenOptions, Opened, open};
 pub use options::{Cache, DiskOptions, Engine};
 pub use pool::Worker;

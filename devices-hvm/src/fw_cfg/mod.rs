@@ -21,6 +21,9 @@
 //!
 //! What else there is, the board says. Items cannot be written: a DMA request that wants to is an error.
 //!
+//! **Differs** from QEMU's, of which the specification says less: an access that a register has no width for reads ones
+//! and steps over nothing, and a reset forgets the high half of a request's address.
+//!
 //! **Relied on by**: SeaBIOS, iPXE, OVMF, Linux (qemu_fw_cfg).
 
 pub mod config;

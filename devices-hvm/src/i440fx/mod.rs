@@ -26,6 +26,13 @@
 //! **Differs**: the subsystem registers, which the chip does not have, hold what the board says: SeaBIOS knows a
 //! virtual machine by them.
 //!
+//! **Differs from QEMU's** `i440FX`, where the datasheet (3.2, by register) is on our side:
+//! - PCICMD, PCISTS, DBC, DRAMC, DRAMT and DRB have their defaults, and reserved bits of
+//!   PCICMD and PAM read as they are; QEMU's registers are zero, and all bits are kept.
+//! - WE alone leaves reads to the bus; QEMU opens RAM for both.
+//! - C_BASE_SEG is fixed, D_LCK clears D_OPEN and makes all but D_CLS read only; QEMU keeps what is written.
+//! - A reset brings PAM and SMRAM back to their defaults; QEMU's stay.
+//!
 //! **Relied on by**: SeaBIOS (PAM, SMRAM), Linux (identity).
 
 mod core;

@@ -6,17 +6,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod bridges;
+mod fw_cfg;
 mod ide;
 mod ours;
 mod qemu;
 mod script;
 mod vga;
-
-/// Whether QEMU is there; a test that is left out says so.
-fn qemu_is_there(test: &str) -> bool {
-    let there = qemu::Qemu::is_installed();
-    if !there {
-        eprintln!("skipped without qemu-system-x86_64: {test}");
-    }
-    there
-}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use trivisor_buses::routing::{Memory, Ports, View};
 use trivisor_buses::testing::TestHost;
-use trivisor_buses::{Shell, Slots};
+use trivisor_buses::{Fitted, Responder, ShadowRun, Shell, Slots};
 use trivisor_pci::{RootBus, ports};
 
 use crate::script::Machine;
@@ -14,7 +14,9 @@ pub(crate) struct Ours {
     pub(crate) host: Arc<TestHost>,
     ports: View<Ports>,
     memory: View<Memory>,
-    slots: Slots,
+    fitted: Fitted,
+    /// What a host bridge has switched.
+    shadow: Vec<ShadowRun>,
     _pci: RootBus,
 }
 
@@ -35,7 +37,8 @@ impl Ours {
             host,
             ports: slots.ports().view(),
             memory: slots.memory().view(),
-            slots,
+            fitted: slots.finish(),
+            shadow: Vec::new(),
             _pci: pci,
         }
     }
@@ -44,9 +47,19 @@ impl Ours {
 impl Ours {
     /// A device stands there, if need be in front of the RAM.
     fn is_device(&self, address: u64) -> bool {
-        let routes = self.slots.memory().list();
+        let routes = self.fitted.mmio.list();
         let mut routes = routes.iter();
         routes.any(|(first, last, _)| (*first..=*last).contains(&address))
+    }
+
+    /// Who answers reads and takes writes where a host bridge decides that.
+    fn switched(&mut self, address: u64) -> Option<(Responder, Responder)> {
+        if let Some(runs) = self.host.shadows.take().pop() {
+            self.shadow = runs;
+        }
+        let mut runs = self.shadow.iter();
+        let run = runs.find(|run| (run.start..run.start + run.size).contains(&address))?;
+        Some((run.read, run.write))
     }
 }
 
@@ -69,17 +82,32 @@ impl Machine for Ours {
 
     fn load(&mut self, address: u64, len: usize) -> Vec<u8> {
         let mut data = vec![0; len];
-        if self.is_device(address) || !self.host.memory.ram().read(address, &mut data) {
+        let ram = match self.switched(address) {
+            Some((read, _)) => read == Responder::Ram,
+            None => !self.is_device(address),
+        };
+        if !(ram && self.host.memory.ram().read(address, &mut data)) {
             self.memory.read(address, &mut data);
         }
         data
     }
 
     fn store(&mut self, address: u64, data: &[u8]) {
-        if self.is_device(address) || !self.host.memory.ram().write(address, data) {
+        let ram = match self.switched(address) {
+            // As memory slots can: a slot that takes writes gives reads, too.
+            Some((read, write)) => (read, write) == (Responder::Ram, Responder::Ram),
+            None => !self.is_device(address),
+        };
+        if !(ram && self.host.memory.ram().write(address, data)) {
             self.memory.write(address, data);
         }
     }
 
     fn breathe(&mut self) {}
+
+    fn reset(&mut self) {
+        for (_, chip) in self.fitted.components.iter().rev() {
+            chip.reset();
+        }
+    }
 }

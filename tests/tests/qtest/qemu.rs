@@ -17,12 +17,6 @@ pub(crate) struct Qemu {
 }
 
 impl Qemu {
-    pub(crate) fn is_installed() -> bool {
-        let mut version = Command::new("qemu-system-x86_64");
-        let ran = version.arg("--version").stdout(Stdio::null()).status();
-        ran.is_ok_and(|status| status.success())
-    }
-
     /// Starts it with nothing but what the machine always has, and `arguments`.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -37,7 +31,7 @@ impl Qemu {
             .args(arguments)
             .stdin(Stdio::null())
             .spawn()
-            .expect("QEMU starts");
+            .expect("QEMU starts: package qemu-system-x86");
         let (stream, _) = listener.accept().unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(60)))
@@ -111,6 +105,12 @@ impl Machine for Qemu {
 
     // Its main loop turns between two commands.
     fn breathe(&mut self) {}
+
+    // By the reset control: its main loop resets the machine before it takes the next command.
+    fn reset(&mut self) {
+        self.command("outb 0xcf9 0x2");
+        self.command("outb 0xcf9 0x6");
+    }
 }
 
 impl Drop for Qemu {

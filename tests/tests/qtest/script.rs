@@ -12,6 +12,7 @@
 //! | `store ADDRESS BYTES` | writes memory |
 //! | `load ADDRESS COUNT` | reads memory |
 //! | `until8 PORT MASK VALUE` | waits until the bits of the mask are so |
+//! | `reset` | resets the whole machine |
 //!
 //! Numbers are hexadecimal. `#` begins a comment; one behind a difference is its reason, and has to be there. Where a
 //! step means a part of a value, `in8 PORT & MASK` reads it.
@@ -39,6 +40,8 @@ pub(crate) trait Machine {
     fn store(&mut self, address: u64, data: &[u8]);
     /// Lets what is under way go on, for a moment.
     fn breathe(&mut self);
+    /// Resets the whole machine.
+    fn reset(&mut self);
 }
 
 /// Turns of [`Machine::breathe`] that a step waits at most.
@@ -54,6 +57,7 @@ enum Step {
     Store(u64, Vec<u8>),
     Load(u64, usize),
     Until(u16, u32, u32),
+    Reset,
 }
 
 /// What a step reads.
@@ -151,6 +155,10 @@ fn perform(step: &Step, machine: &mut dyn Machine) -> Vec<u8> {
             }
             vec![0xee]
         }
+        Step::Reset => {
+            machine.reset();
+            Vec::new()
+        }
     }
 }
 
@@ -201,6 +209,7 @@ fn parse(text: &str) -> (Step, Wanted) {
             Step::Store(number(at), data)
         }
         ["load", at, times] => Step::Load(number(at), count(times)),
+        ["reset"] => Step::Reset,
         ["until8", at, mask, wanted] => Step::Until(port(at), value(mask), value(wanted)),
         _ => panic!("{text}: not a step"),
     };

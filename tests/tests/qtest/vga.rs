@@ -10,7 +10,6 @@ use trivisor_pci::DeviceFunction;
 
 use crate::ours::Ours;
 use crate::qemu::Qemu;
-use crate::qemu_is_there;
 use crate::script::compare;
 
 /// The VGA stands where QEMU puts it: behind host bridge and ISA bridge.
@@ -29,9 +28,6 @@ fn ours() -> Ours {
 
 #[test]
 fn a_vga_behaves_as_qemus() {
-    if !qemu_is_there("a_vga_behaves_as_qemus") {
-        return;
-    }
     let mut theirs = Qemu::start(&["-device", "VGA,addr=2,romfile="]);
     let run = compare(include_str!("vga.txt"), &mut ours(), &mut theirs);
     assert!(run.steps >= 30, "{} steps", run.steps);

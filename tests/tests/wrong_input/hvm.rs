@@ -1,8 +1,10 @@
 //! What mode hvm does not take.
 
-use trivisor_tests::kvm_wanted;
+use std::process::Command;
 
-use crate::{refused, write};
+use trivisor_tests::{kvm_wanted, trivisor};
+
+use crate::{refused, run, write};
 
 #[test]
 fn options() {
@@ -48,6 +50,12 @@ fn media() {
     );
     let odd = file("odd.iso", &[0; 2048 + 512]);
     refused(&["run", "--cdrom", &odd], 2, "no whole sectors of 2048");
+    let none = file("none.iso", &[0; 0x10_000]);
+    refused(
+        &["run", "--cdrom", &none],
+        2,
+        "none.iso: it is no ISO image: sector 16 has no volume descriptor",
+    );
     refused(
         &["run", "--cdrom", "/nonexistent.iso"],
         2,
@@ -63,9 +71,107 @@ fn media() {
     let disk = |count: usize| ["--disk", shared.as_str()].repeat(count);
     let five = [vec!["run", "--mode", "hvm"], disk(5)].concat();
     refused(&five, 2, "5 disks on IDE: there is room for 4");
-    let cd = file("cd.iso", &[0; 2048]);
+    let cd = file("cd.iso", &cd());
     let four = [vec!["run", "--cdrom", &cd], disk(4)].concat();
     refused(&four, 2, "4 disks on IDE: there is room for 3");
+}
+
+/// A CD with nothing but the identifier of its volume descriptor.
+fn cd() -> Vec<u8> {
+    let mut cd = vec![0; 0x8001];
+    cd.extend(b"CD001");
+    cd.resize(0x9000, 0);
+    cd
+}
+
+/// What is in a qcow2 decides, not how its file begins.
+#[test]
+fn a_qcow2_boots_by_what_it_holds() {
+    if !kvm_wanted("qcow2") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let convert = |name: &str, sector: &[u8]| {
+        write(folder.path(), "raw.img", sector);
+        let (from, to) = (path("raw.img"), path(name));
+        let (status, text) = run(&["disk", "convert", &from, &to]);
+        assert_eq!(status, Some(0), "{text}");
+        to
+    };
+    let boots = {
+        // mov dx, 0x604; mov ax, 0x2000; out dx, ax: soft off.
+        let mut sector = vec![0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xf4];
+        sector.resize(510, 0);
+        sector.extend([0x55, 0xaa]);
+        sector.resize(4096, 0);
+        convert("boots.qcow2", &sector)
+    };
+    let blank = convert("blank.qcow2", &[0; 4096]);
+    refused(&["run", "--disk", &blank], 2, "no kernel");
+    refused(
+        &["run", &blank],
+        2,
+        "blank.qcow2 is neither an ISO image nor a disk that boots",
+    );
+    // One that is no qcow2 is called so.
+    write(folder.path(), "not.qcow2", &[0; 1024]);
+    refused(
+        &["run", &path("not.qcow2")],
+        2,
+        "is named like a qcow2 image",
+    );
+    for words in [&["--disk", boots.as_str()][..], &[boots.as_str()]] {
+        let (status, text) = run(&[&["run", "--timeout", "600"], words].concat());
+        assert_eq!(status, Some(0), "{words:?}: {text}");
+        assert!(!text.contains("nothing to boot"), "{text}");
+    }
+}
+
+/// The firmware says it on a screen that nobody may look at.
+#[test]
+fn nothing_to_boot() {
+    if !kvm_wanted("nothing to boot") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let blank = write(folder.path(), "blank.img", &[0; 1024]);
+    let blank = blank.to_str().unwrap();
+    let start = ["run", "--mode", "hvm", "--timeout", "1"];
+    for disks in [&[][..], &["--disk", blank]] {
+        let (status, text) = run(&[&start, disks].concat());
+        assert_eq!(status, Some(124), "{text}");
+        let wanted = "nothing to boot: no disk has a boot sector, and there is no CD";
+        assert!(text.contains(wanted), "{text}");
+    }
+}
+
+/// A host without SeaBIOS: a folder that is empty stands where the packages put it.
+#[test]
+fn no_firmware_on_the_host() {
+    if !kvm_wanted("a host without SeaBIOS") {
+        return;
+    }
+    for (hidden, wanted) in [
+        (
+            "for place in seabios qemu qemu-kvm; do \
+               if test -d /usr/share/$place; then mount -t tmpfs none /usr/share/$place; fi; \
+             done",
+            "this host has no SeaBIOS\n  install it (apt install seabios",
+        ),
+        (
+            "mount --bind /dev/null /usr/share/seabios/vgabios-stdvga.bin",
+            "option ROM /usr/share/seabios/vgabios-stdvga.bin",
+        ),
+    ] {
+        let mut unshare = Command::new("unshare");
+        let line = format!("{hidden} && exec \"$0\" run --mode hvm --timeout 60");
+        unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c", &line]);
+        let output = unshare.arg(trivisor()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(wanted), "{hidden}: {text}");
+        assert_eq!(output.status.code(), Some(2), "{text}");
+    }
 }
 
 #[test]

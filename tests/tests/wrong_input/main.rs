@@ -1,4 +1,4 @@
-//! What a user can get wrong, each with its message and status. None of these starts a guest.
+//! What a user can get wrong, each with its message and status. None of these starts a guest, but a PC without a medium.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 

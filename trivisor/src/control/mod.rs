@@ -41,6 +41,11 @@ use crate::protocol::Report;
 /// Runs a VM until its end; the exit status.
 pub(crate) fn run(plan: Plan) -> Result<u8, Failure> {
     let started = Instant::now();
+    if plan.nothing_boots {
+        eprintln!(
+            "trivisor: nothing to boot: no disk has a boot sector, and there is no CD; the firmware says so on its screen"
+        );
+    }
     let plan = Arc::new(plan);
     let result = run_plan(&plan, started);
     plan.virtio.unlock_disks();

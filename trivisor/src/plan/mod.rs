@@ -81,6 +81,8 @@ pub(crate) struct Plan {
     pub(crate) metrics: Option<File>,
     /// Where the screen's last picture goes.
     pub(crate) last_picture: Option<File>,
+    /// The firmware will find nothing to boot.
+    pub(crate) nothing_boots: bool,
 }
 
 impl Plan {
@@ -100,6 +102,7 @@ impl Plan {
     /// Checks the settings and opens what they name.
     pub(crate) fn new(mut settings: Settings) -> Result<Self, Failure> {
         let mode = resolve(&mut settings)?;
+        let nothing_boots = mode == Mode::Hvm && pc::finds_nothing(&settings.boot, &settings.disk);
         let (vm, boot) = (settings.vm, settings.boot);
         let own = own_cmdline(mode, &vm);
         let cpus = check_cpus(vm.cpus)?;
@@ -190,6 +193,7 @@ impl Plan {
             reboot: vm.reboot,
             timeout: vm.timeout.map(Duration::from_secs),
             metrics: vm.metrics.map(|path| create(&path)).transpose()?,
+            nothing_boots,
             last_picture: settings
                 .display
                 .screenshot_on_exit

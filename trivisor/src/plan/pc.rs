@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use trivisor_backends::disk::{self, Format};
 use trivisor_backends::image;
 use trivisor_devices_hvm::board::BootDevice;
 
@@ -124,12 +125,19 @@ impl Pc {
 /// Bytes of a CD's sector.
 const CD_SECTOR: u64 = 2048;
 
+/// Whether SeaBIOS has something that it could boot from. Its own word that there is nothing is on the screen alone.
+pub(super) fn finds_nothing(boot: &BootSettings, disks: &[DiskArgument]) -> bool {
+    let sea_bios = matches!(boot.firmware, None | Some(FirmwareArgument::SeaBios));
+    let boots = boot.cdrom.is_some() || disks.iter().any(has_boot_sector);
+    sea_bios && boot.kernel.is_none() && !boots
+}
+
 /// Opens the image of a CD: raw, and nobody writes to it.
 fn open_cd(path: &Path) -> Result<Image, Failure> {
     let wrong = |what: String| {
         Failure::usage(
             format!("CD {}: {what}", path.display()),
-            "--cdrom takes an ISO image",
+            "--cdrom takes an ISO image; other images are --disk FILE",
         )
     };
     let disk = DiskArgument {
@@ -147,6 +155,12 @@ fn open_cd(path: &Path) -> Result<Image, Failure> {
         return Err(wrong(format!(
             "its {size} bytes are no whole sectors of {CD_SECTOR}"
         )));
+    }
+    let mut systems = [ISO_9660, UDF].iter();
+    if !systems.any(|(at, identifier)| holds(&file, *at, identifier)) {
+        return Err(wrong(
+            "it is no ISO image: sector 16 has no volume descriptor".into(),
+        ));
     }
     Ok(image)
 }
@@ -216,7 +230,7 @@ pub(crate) fn insert(settings: &mut Settings, medium: PathBuf) -> Result<(), Fai
     } else {
         return Err(Failure::usage(
             format!(
-                "{} is neither an ISO image nor a raw disk that boots",
+                "{} is neither an ISO image nor a disk that boots",
                 medium.display()
             ),
             "name settings by a file that ends in .toml, a kernel with --kernel, other disks with --disk",
@@ -227,6 +241,8 @@ pub(crate) fn insert(settings: &mut Settings, medium: PathBuf) -> Result<(), Fai
 
 /// Identifier of a CD's volume descriptor: in sector 16, behind its type (ECMA-119, 8.1).
 const ISO_9660: (u64, [u8; 5]) = (16 * CD_SECTOR + 1, *b"CD001");
+/// The same of a CD that has UDF alone (ECMA-167, 2/9.2).
+const UDF: (u64, [u8; 5]) = (16 * CD_SECTOR + 1, *b"BEA01");
 /// Signature of a boot sector.
 const BOOT_SECTOR: (u64, [u8; 2]) = (510, [0x55, 0xaa]);
 
@@ -237,9 +253,23 @@ fn holds<const N: usize>(file: &File, at: u64, wanted: &[u8; N]) -> bool {
     file.read_exact_at(&mut found, at).is_ok() && found == *wanted
 }
 
-/// Whether a raw image begins with a sector that a PC would boot. One that cannot be read has none: what is wrong
-/// with it is told when it is opened for good.
+/// Whether a disk begins with a sector that a PC would boot. A raw image that cannot be read has none; one of another
+/// format may have: what is wrong with it is told when it is opened for good.
 pub(super) fn has_boot_sector(disk: &DiskArgument) -> bool {
-    let file = image::open_plain(&disk.file);
-    file.is_ok_and(|file| holds(&file, BOOT_SECTOR.0, &BOOT_SECTOR.1))
+    if disk.vhost_user.is_some() {
+        return false;
+    }
+    let format = disk
+        .format
+        .map_or_else(|| Format::of_name(&disk.file), Format::from);
+    if format == Format::Raw {
+        let file = image::open_plain(&disk.file);
+        return file.is_ok_and(|file| holds(&file, BOOT_SECTOR.0, &BOOT_SECTOR.1));
+    }
+    let (at, signature) = BOOT_SECTOR;
+    let mut found = [0; BOOT_SECTOR.1.len()];
+    match disk::peek(&disk.file, format, at, &mut found) {
+        Ok(()) => found == signature,
+        Err(_) => true,
+    }
 }

@@ -169,14 +169,20 @@ pub(super) fn open_disk(argument: DiskArgument) -> Result<VirtioDisk, Failure> {
     open_image(argument).map(VirtioDisk::Image)
 }
 
+impl From<DiskFormat> for Format {
+    fn from(format: DiskFormat) -> Self {
+        match format {
+            DiskFormat::Raw => Self::Raw,
+            DiskFormat::Qcow2 => Self::Qcow2,
+            DiskFormat::Vmdk => Self::Vmdk,
+        }
+    }
+}
+
 /// Opens and locks a disk's image, with all that it stands on.
 pub(super) fn open_image(argument: DiskArgument) -> Result<Image, Failure> {
     let options = OpenOptions {
-        format: argument.format.map(|format| match format {
-            DiskFormat::Raw => Format::Raw,
-            DiskFormat::Qcow2 => Format::Qcow2,
-            DiskFormat::Vmdk => Format::Vmdk,
-        }),
+        format: argument.format.map(Format::from),
         read_only: argument.ro,
         direct: argument.cache == DiskCache::None,
     };

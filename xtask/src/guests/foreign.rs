@@ -68,6 +68,12 @@ const IMAGES: &[Image] = &[
         path: "usr/lib/grub-rescue/grub-rescue-cdrom.iso",
         name: "grub-rescue",
     },
+    Image {
+        variable: "TRIVISOR_TEST_IPXE_CD",
+        package: "ipxe",
+        path: "usr/lib/ipxe/ipxe.iso",
+        name: "ipxe-cd",
+    },
 ];
 
 /// Where these images are.
