@@ -67,6 +67,15 @@ const NEEDS: &[Need] = &[
     need(crate::guests::KERNEL_SOURCE, "linux-source-6.1"),
 ];
 
+/// What the tests of `--slow` need besides.
+const SLOW_NEEDS: &[Need] = &[
+    need("grub-mkimage", "grub-common"),
+    need("/usr/lib/grub/i386-pc/boot.img", "grub-pc-bin"),
+    need("extlinux", "extlinux"),
+    need("/usr/lib/ISOLINUX/isolinux.bin", "isolinux"),
+    need("xorriso", "xorriso"),
+];
+
 /// What the benchmarks need besides.
 const BENCH_NEEDS: &[Need] = &[need("strace", "strace")];
 
@@ -89,6 +98,15 @@ pub(crate) fn run() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes the host ready for the tests that take long.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_for_slow() -> Result<()> {
+    run()?;
+    provide(SLOW_NEEDS)
 }
 
 /// Makes the host ready for the benchmarks.

@@ -83,7 +83,6 @@ mod tests;
 
 use std::sync::Arc;
 
-use thiserror::Error;
 use trivisor_buses::{
     AccessError, Component, DiscDrive, DiscError, Dma, Line, PostedPlaces, RestoreError,
     SavedState, Storage, Wake,

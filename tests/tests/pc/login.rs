@@ -4,7 +4,7 @@ use std::process::Command;
 
 use trivisor_tests::{screen_with, trivisor};
 
-use crate::image::PASSWORD;
+use crate::userland::PASSWORD;
 
 /// A shell on the screen of the VM with this name.
 #[derive(Debug)]

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
-mod image;
+mod disk;
+mod install;
 mod login;
+mod userland;
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +13,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use login::Login;
-use trivisor_tests::{Session, kvm_wanted, trivisor};
+use trivisor_tests::{Session, kvm_wanted, slow_wanted, trivisor};
 
 /// In a network of its own, where passt gives the guest the address of one interface, and a web server listens at
 /// that of another.
@@ -35,27 +37,42 @@ fn sum(file: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()[..64].to_owned()
 }
 
-fn start(folder: &Path, name: &str, options: &[&str]) -> Session {
+/// A PC that only its power's end ends: a reset would start it again.
+const PC: &[&str] = &[
+    "run",
+    "--reboot",
+    "--memory",
+    "128M",
+    "--display",
+    "none",
+    "--serial",
+    "none",
+    "--name",
+];
+
+fn pc(name: &str, options: &[&str]) -> Session {
+    Session::start([PC, &[name], options].concat())
+}
+
+/// The same on the network.
+fn pc_on_network(folder: &Path, name: &str, options: &[&str]) -> Session {
     let mut command = Command::new("unshare");
     command.args(["--net", "--pid", "--fork", "--kill-child"]);
     command.args(["sh", "-c", NETWORK, "sh"]).arg(trivisor());
-    command.args(["run", "--name", name, "--memory", "128M"]);
-    command.args(["--display", "none", "--serial", "none"]);
-    // A reset would start it again, and only its power's end ends it.
-    command.arg("--reboot").args(options);
+    command.args([PC, &[name], options].concat());
     Session::spawn(command.current_dir(folder))
 }
 
 #[test]
-fn grub_starts_a_linux_from_a_disk() {
+fn syslinux_starts_a_linux_from_a_disk() {
     if !kvm_wanted("Linux on a PC's disk") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let disk = image::grub_disk(folder, "echo the button was pressed >/dev/tty1");
+    let disk = disk::by_syslinux(folder, "echo the button was pressed >/dev/tty1");
     let data = folder.join("data.img");
-    image::ext4(&data, 16 << 20, None);
+    disk::ext4(&data, 16 << 20, None);
     let served = folder.join("served");
     fs::create_dir(&served).unwrap();
     let contents: Vec<u8> = (0..20_000_u32).flat_map(u32::to_le_bytes).collect();
@@ -64,13 +81,13 @@ fn grub_starts_a_linux_from_a_disk() {
     let name = format!("pc-{}", std::process::id());
     let data = format!("{},bus=virtio", data.display());
     let options = ["--disk", disk.to_str().unwrap(), "--disk", &data];
-    let vm = start(folder, &name, &[&options[..], &["--net", "user"]].concat());
+    let vm = pc_on_network(folder, &name, &[&options[..], &["--net", "user"]].concat());
     let mut login = Login::new(&name);
 
     // Who started it, and from where.
     let words = login.ask("cat /proc/cmdline");
     assert!(
-        words.contains("BOOT_IMAGE=(hd0,msdos1)/vmlinuz root=/dev/sda1"),
+        words.contains("BOOT_IMAGE=vmlinuz root=/dev/sda2"),
         "{words}"
     );
     assert!(login.ask("uname -r").starts_with("6.1."));
@@ -122,10 +139,83 @@ fn grub_starts_a_linux_from_a_disk() {
     login.type_line("poweroff");
     let ended = vm.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
-    image::check_partition(folder, &disk);
+    let partition = disk::check(folder, &disk);
     let note = Command::new("debugfs")
         .args(["-R", "cat /root/note"])
-        .arg(folder.join("after.img"))
+        .arg(partition)
         .output();
     assert_eq!(note.unwrap().stdout, b"written\n");
+}
+
+#[test]
+fn grub_starts_a_linux_from_a_disk() {
+    if !slow_wanted("GRUB and Linux on a PC's disk") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let disk = disk::by_grub(folder.path(), "poweroff");
+    let name = format!("pc-grub-{}", std::process::id());
+    let vm = pc(&name, &["--disk", disk.to_str().unwrap()]);
+    let mut login = Login::new(&name);
+    let words = login.ask("cat /proc/cmdline");
+    let ours = "BOOT_IMAGE=(hd0,msdos1)/vmlinuz root=/dev/sda1";
+    assert!(words.contains(ours), "{words}");
+    login.press_power_button();
+    let ended = vm.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+    let _image = disk::check(folder.path(), &disk);
+}
+
+/// From a CD onto an empty disk of this kind, and then from that.
+fn install(format: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let cd = install::cd(folder);
+    let disk = folder.join(format!("disk.{format}"));
+    let disk = disk.to_str().unwrap();
+    let mut create = Command::new(trivisor());
+    disk::succeeds(create.args(["disk", "create", disk, "40M", "--format", format]));
+
+    let name = format!("pc-install-{format}-{}", std::process::id());
+    let options = ["--cdrom", cd.to_str().unwrap(), "--disk", disk];
+    let ended = pc(&name, &options).wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+
+    let vm = pc(&name, &["--disk", disk]);
+    let mut login = Login::new(&name);
+    let words = login.ask("cat /proc/cmdline");
+    assert!(
+        words.contains("BOOT_IMAGE=/vmlinuz root=/dev/sda1"),
+        "{words}"
+    );
+    let root = login.ask("grep ' / ' /proc/mounts");
+    assert!(root.contains(" / ext2 rw"), "{root}");
+    let copied = login.ask("sha256sum /bin/busybox");
+    assert!(
+        copied.starts_with(&sum(Path::new("/bin/busybox"))),
+        "{copied}"
+    );
+    // What is on the disk hears the power button, and switches off.
+    login.press_power_button();
+    let ended = vm.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
+    if format == "qcow2" {
+        disk::succeeds(Command::new("qemu-img").args(["check", "-q", disk]));
+    } else {
+        let _image = disk::check(folder, Path::new(disk));
+    }
+}
+
+#[test]
+fn a_cd_installs_a_linux_onto_a_raw_disk() {
+    if slow_wanted("installation onto a raw disk") {
+        install("raw");
+    }
+}
+
+#[test]
+fn a_cd_installs_a_linux_onto_a_qcow2_disk() {
+    if slow_wanted("installation onto a qcow2 disk") {
+        install("qcow2");
+    }
 }

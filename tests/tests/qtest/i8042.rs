@@ -5,7 +5,6 @@ use trivisor_devices_hvm::i8042::{KeyboardController, PORTS, Pins};
 
 use crate::ours::Ours;
 use crate::qemu::Qemu;
-use crate::qemu_is_there;
 use crate::script::compare;
 
 fn ours() -> Ours {
@@ -24,9 +23,6 @@ fn ours() -> Ours {
 
 #[test]
 fn a_keyboard_controller_behaves_as_qemus() {
-    if !qemu_is_there("a_keyboard_controller_behaves_as_qemus") {
-        return;
-    }
     let mut theirs = Qemu::start(&[]);
     let run = compare(include_str!("i8042.txt"), &mut ours(), &mut theirs);
     assert!(run.steps >= 30, "{} steps", run.steps);

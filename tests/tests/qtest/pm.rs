@@ -11,7 +11,6 @@ use trivisor_pci::DeviceFunction;
 
 use crate::ours::Ours;
 use crate::qemu::Qemu;
-use crate::qemu_is_there;
 use crate::script::compare;
 
 fn ours() -> Ours {
@@ -49,9 +48,6 @@ fn ours() -> Ours {
 
 #[test]
 fn power_management_behaves_as_qemus() {
-    if !qemu_is_there("power_management_behaves_as_qemus") {
-        return;
-    }
     let run = compare(include_str!("pm.txt"), &mut ours(), &mut Qemu::start(&[]));
     assert!(run.steps >= 30, "{} steps", run.steps);
     println!(

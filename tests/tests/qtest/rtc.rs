@@ -7,7 +7,6 @@ use trivisor_mode_basic::rtc::{IrqPin, PORTS, Rtc, WIDTHS};
 
 use crate::ours::Ours;
 use crate::qemu::Qemu;
-use crate::qemu_is_there;
 use crate::script::compare;
 
 fn ours() -> Ours {
@@ -26,9 +25,6 @@ fn ours() -> Ours {
 
 #[test]
 fn a_clock_behaves_as_qemus() {
-    if !qemu_is_there("a_clock_behaves_as_qemus") {
-        return;
-    }
     let time = ["-rtc", "base=2001-09-09T01:46:40,clock=vm"];
     let mut theirs = Qemu::start(&time);
     let run = compare(include_str!("rtc.txt"), &mut ours(), &mut theirs);

@@ -62,7 +62,13 @@ fn parse_shard(text: &str) -> Result<(u32, u32)> {
 /// The stage's name and what went wrong.
 pub(crate) fn run(options: Options) -> Result<()> {
     let mut stages = Stages::default();
-    stages.run("setup", setup::run)?;
+    let slow = options.slow && !options.no_kvm;
+    let set_up = if slow {
+        setup::run_for_slow
+    } else {
+        setup::run
+    };
+    stages.run("setup", set_up)?;
     if options.shard.is_none_or(|(part, _)| part == 1) {
         checks(&mut stages)?;
     }
@@ -70,7 +76,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         process::run(&mut cargo(&["build", "--workspace", "--all-targets"]))
     })?;
     let guests = stages.run("guests", guests::make)?;
-    let foreign = if options.slow && !options.no_kvm {
+    let foreign = if slow {
         Some(stages.run("foreign images", guests::download_foreign)?)
     } else {
         None
