@@ -6,8 +6,8 @@ mod world;
 use std::mem;
 use std::time::Duration;
 
+use trivisor_buses::FitError;
 use trivisor_buses::Slots;
-use trivisor_buses::routing::RouteError;
 
 use self::machine::Machine;
 pub use self::world::{Outside, World};
@@ -37,7 +37,7 @@ pub struct BusFuzzer {
     /// Offsets that are worth a visit; others are visited now and then.
     pub registers: &'static [u64],
     /// Puts it there.
-    pub fit: fn(&World, &mut Slots) -> Result<(), RouteError>,
+    pub fit: fn(&World, &mut Slots) -> Result<(), FitError>,
 }
 
 /// One operation.

@@ -47,7 +47,7 @@ device! {
             let chip = slots.mmio("ioapic", 0xfec0_0000, basic::ioapic::SIZE, Widths::DWORDS, chip)?;
             let chip = basic::ioapic::IoApicOnBus(chip);
             (0..24).for_each(|pin| world.add_line(chip.wire(pin).line()));
-            slots.eoi(std::sync::Arc::new(chip));
+            slots.eoi(Arc::new(chip));
             Ok(())
         },
     };
@@ -75,7 +75,7 @@ device! {
         fit: |world, slots| {
             let chip = basic::power::Power::new(world.host.line(), world.host.clone());
             let chip = slots.pio("power", 0x600, basic::power::PORTS, basic::power::WIDTHS, chip)?;
-            slots.power_button(std::sync::Arc::new(basic::power::FrontButton(chip)));
+            slots.power_button(Arc::new(basic::power::FrontButton(chip)));
             Ok(())
         },
     };
@@ -136,7 +136,7 @@ device! {
             let output = Box::new(world.outside.clone());
             let chip = basic::uart::Uart::new(world.host.line(), Some(output));
             let chip = slots.pio("uart", 0x3f8, basic::uart::PORTS, Widths::BYTES, chip)?;
-            slots.console(std::sync::Arc::new(basic::uart::UartInput(chip)));
+            slots.console(Arc::new(basic::uart::UartInput(chip)));
             Ok(())
         },
     };

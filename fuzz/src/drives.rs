@@ -159,7 +159,7 @@ const OFFSETS: [u64; REGISTERS.len()] = {
     clippy::expect_used,
     reason = "a target that cannot be set up is wrong itself"
 )]
-fn fit(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::routing::RouteError> {
+fn fit(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::FitError> {
     let disk = |read_only| {
         Some(DriveConfig::Disk(
             DiskConfig::default(),

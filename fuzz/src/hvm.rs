@@ -176,7 +176,7 @@ device! {
     clippy::expect_used,
     reason = "a target that cannot be set up is wrong itself"
 )]
-fn fit_fw_cfg(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::routing::RouteError> {
+fn fit_fw_cfg(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::FitError> {
     let items = hvm::fw_cfg::Items::default().with(5, &[2, 0]);
     let items = items.with_file("etc/a", &[0x5a; 300]);
     let items = items.and_then(|items| items.with_file("etc/b", b"b"));
@@ -191,7 +191,7 @@ fn fit_fw_cfg(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::ro
     Ok(())
 }
 
-fn fit_i8042(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::routing::RouteError> {
+fn fit_i8042(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::FitError> {
     let host = &world.host;
     let pins = hvm::i8042::Pins {
         keyboard: host.line(),
@@ -210,7 +210,7 @@ fn fit_i8042(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::rou
     clippy::expect_used,
     reason = "a target that cannot be set up is wrong itself"
 )]
-fn fit_i440fx(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::routing::RouteError> {
+fn fit_i440fx(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::FitError> {
     let options = hvm::i440fx::Options::default();
     let chip = hvm::i440fx::I440fx::new(options, world.host.clone()).expect("it fits");
     let shadow = chip.shadow_writes(world.host.clone());
@@ -226,7 +226,7 @@ fn fit_i440fx(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::ro
     clippy::expect_used,
     reason = "a target that cannot be set up is wrong itself"
 )]
-fn fit_piix3(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::routing::RouteError> {
+fn fit_piix3(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::FitError> {
     let isa = [(); 16].map(|()| Wire::new(world.host.clone()).line());
     let chip = hvm::piix3::Piix3::new(isa).expect("it fits");
     (0..4).for_each(|pirq| world.add_line(chip.pirq(pirq).line()));
@@ -241,10 +241,7 @@ fn fit_piix3(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::rou
     clippy::expect_used,
     reason = "a target that cannot be set up is wrong itself"
 )]
-fn fit_piix4_pm(
-    world: &World,
-    slots: &mut Slots,
-) -> Result<(), trivisor_buses::routing::RouteError> {
+fn fit_piix4_pm(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::FitError> {
     use hvm::piix4_pm as pm;
     let host = &world.host;
     let (timer, end) = host.timer().expect("a test host has timers");

@@ -90,7 +90,10 @@ pub mod pci_memory {
         registers: REGISTERS,
         fit: |world, slots| {
             let bus = fit(world, slots);
-            slots.memory().attach("ecam", ECAM, ecam::SIZE, bus.ecam())
+            slots
+                .memory()
+                .attach("ecam", ECAM, ecam::SIZE, bus.ecam())?;
+            Ok(())
         },
     };
 

@@ -253,7 +253,7 @@ mod tests {
             chip
         });
         let chips = chips.collect();
-        let events = EventLoop::new(timers.source().unwrap().into_iter().collect()).unwrap();
+        let events = EventLoop::new(timers.source().unwrap().into_iter().collect(), None).unwrap();
         (timers, events, chips)
     }
 
