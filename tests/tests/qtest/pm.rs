@@ -52,11 +52,7 @@ fn power_management_behaves_as_qemus() {
     if !qemu_is_there("power_management_behaves_as_qemus") {
         return;
     }
-    let run = compare(
-        include_str!("pm.txt"),
-        &mut ours(),
-        &mut Qemu::start(&[]),
-    );
+    let run = compare(include_str!("pm.txt"), &mut ours(), &mut Qemu::start(&[]));
     assert!(run.steps >= 30, "{} steps", run.steps);
     println!(
         "power_management_behaves_as_qemus: {} steps, {} differences",
