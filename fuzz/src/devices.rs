@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use trivisor_buses::routing::RouteError;
 use trivisor_buses::testing::TestHost;
-use trivisor_buses::{Clock, FitError, Slots, Timers, WallClock, Widths};
+use trivisor_buses::{Clock, Slots, Timers, WallClock, Widths};
 use trivisor_mode_basic as basic;
 
 use crate::bus::{BusFuzzer, Space, World, device};
@@ -47,7 +48,7 @@ device! {
             let chip = slots.mmio("ioapic", 0xfec0_0000, basic::ioapic::SIZE, Widths::DWORDS, chip)?;
             let chip = basic::ioapic::IoApicOnBus(chip);
             (0..24).for_each(|pin| world.add_line(chip.wire(pin).line()));
-            slots.eoi(std::sync::Arc::new(chip));
+            slots.eoi(Arc::new(chip));
             Ok(())
         },
     };
@@ -75,7 +76,7 @@ device! {
         fit: |world, slots| {
             let chip = basic::power::Power::new(world.host.line(), world.host.clone());
             let chip = slots.pio("power", 0x600, basic::power::PORTS, basic::power::WIDTHS, chip)?;
-            slots.power_button(std::sync::Arc::new(basic::power::FrontButton(chip)));
+            slots.power_button(Arc::new(basic::power::FrontButton(chip)));
             Ok(())
         },
     };
@@ -136,7 +137,7 @@ device! {
             let output = Box::new(world.outside.clone());
             let chip = basic::uart::Uart::new(world.host.line(), Some(output));
             let chip = slots.pio("uart", 0x3f8, basic::uart::PORTS, Widths::BYTES, chip)?;
-            slots.console(std::sync::Arc::new(basic::uart::UartInput(chip)));
+            slots.console(Arc::new(basic::uart::UartInput(chip)));
             Ok(())
         },
     };
@@ -165,9 +166,13 @@ impl WallClock for SteadyTime {
     }
 }
 
-fn fit_rtc_irq(world: &World, slots: &mut Slots) -> Result<(), FitError> {
+#[expect(
+    clippy::expect_used,
+    reason = "a target that cannot be set up is wrong itself"
+)]
+fn fit_rtc_irq(world: &World, slots: &mut Slots) -> Result<(), RouteError> {
     let host = &world.host;
-    let (timer, end) = host.timer().map_err(FitError::chip("rtc"))?;
+    let (timer, end) = host.timer().expect("a test host has timers");
     let irq = basic::rtc::IrqPin {
         line: host.line(),
         clock: host.clone(),
