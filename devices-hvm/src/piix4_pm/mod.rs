@@ -37,6 +37,9 @@
 //! **Not modelled**: system management mode; so APMC_EN reads set, which tells SeaBIOS that its handler needs no
 //! installation. SMBus. Sleep states but S5. Processor sleep states.
 //!
+//! QEMU's differs in what is told with each step of `tests/tests/qtest/pm.txt`: it keeps reserved bits (7.1, 7.2), lacks
+//! the registers from 0x0c on, begins with TMROF_STS set, and presets what firmware would.
+//!
 //! **Relied on by**: SeaBIOS (PMBA, PMTMR), Linux (ACPI core, PM timer, button, poweroff).
 
 mod core;

@@ -304,11 +304,11 @@ fn an_overflow_makes_its_sci_at_its_time() {
     let block = woken(&host);
     let ports = |script: &str| block.with(|block| check_ports(block, script));
     // Without SCI_EN, or without TMROF_EN, no timer runs.
-    ports("w 2 0100");
+    ports("w 2 0001");
     assert_eq!(host.armed(), None);
-    ports("w 4 0100\n w 2 0000");
+    ports("w 4 0001\n w 2 0000");
     assert_eq!(host.armed(), None);
-    ports("w 2 0100");
+    ports("w 2 0001");
     assert_eq!(host.armed(), Some(GuestTime(2_343_484_438)));
     host.advance(HALF - Duration::from_nanos(1));
     assert_eq!(host.levels.take(), []);
@@ -316,29 +316,29 @@ fn an_overflow_makes_its_sci_at_its_time() {
     assert_eq!(host.levels.take(), [true]);
     // It waits for the status to be cleared, and comes again.
     assert_eq!(host.armed(), None);
-    ports("r 0 -> 0100\n w 0 0100\n r 0 -> 0000");
+    ports("r 0 -> 0001\n w 0 0001\n r 0 -> 0000");
     assert_eq!(host.levels.take(), [false]);
     host.advance(HALF);
     assert_eq!(host.levels.take(), [true]);
-    ports("w 0 0100\n w 2 0000");
+    ports("w 0 0001\n w 2 0000");
     assert_eq!((host.levels.take(), host.armed()), (vec![false], None));
     host.advance(HALF * 3);
     assert_eq!(host.levels.take(), []);
-    ports("r 0 -> 0100");
+    ports("r 0 -> 0001");
 }
 
 #[test]
 fn a_restored_block_waits_for_the_overflow_and_a_reset_one_does_not() {
     let host = TestHost::new();
     let first = woken(&host);
-    first.with(|block| check_ports(block, "w 2 0100\n w 4 0100"));
+    first.with(|block| check_ports(block, "w 2 0001\n w 4 0001"));
     let saved = first.with(|block| block.save());
     drop(first);
     let second = woken(&host);
     second.with(|block| block.restore(&saved)).unwrap();
     host.advance(Duration::from_secs(3));
     assert_eq!(host.levels.take(), [true]);
-    second.with(|block| check_ports(block, "w 0 0100"));
+    second.with(|block| check_ports(block, "w 0 0001"));
     second.with(PmBlock::reset);
     assert_eq!(host.levels.take(), [false]);
     host.advance(Duration::from_secs(3));

@@ -78,7 +78,7 @@ const VIRTIO: &[i64] = &[
     libc::SYS_epoll_wait,
     libc::SYS_epoll_pwait,
     libc::SYS_epoll_pwait2,
-    // A rate limiter's timer.
+    // A rate limiter's timer, and that of a board's chips.
     libc::SYS_timerfd_settime,
 ];
 
