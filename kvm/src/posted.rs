@@ -125,7 +125,7 @@ impl Ring {
         if mapped == libc::MAP_FAILED {
             return Err(io::Error::last_os_error().into());
         }
-        let ring = NonNull::new(mapped.cast()).ok_or(errno::Error::new(libc::EFAULT))?;
+        let ring = NonNull::new(mapped.cast()).ok_or_else(|| errno::Error::new(libc::EFAULT))?;
         Ok(Self(ring))
     }
 
