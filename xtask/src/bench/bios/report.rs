@@ -31,8 +31,7 @@ proportional set sizes without guest RAM, at its peak, with a boot sector that w
 const AFTER: &str = "
 More than nine tenths of the instructions are SeaBIOS's own loops over memory, a byte a round: it clears 548 KiB below the EBDA, what is left
 between option ROMs and its own segment, twice, and sums up its segment and the option ROM; the option ROM sums itself up once more.
-No board can spare these, and they are the same for all. Nothing polls or waits to speak of: chips answer at once, and SeaBIOS takes its
-clock from KVM. What a board can spare is exits. Writes to the VGA's window and ports, to the clock's index, and those of the option
+No board can spare these, and they are the same for all. Nothing polls or waits to speak of. What a board can spare is exits. Writes to the VGA's window and ports, to the clock's index, and those of the option
 ROM to a debug console that is not there are posted: KVM keeps them in a ring that is emptied before anything else is looked at.
 What remains is SeaBIOS asking: PCI configuration, A20 and CMOS index whenever it changes modes, 256 bytes of EDID. The histograms
 are perf's records of every instruction, of which it loses a few on a busy host.
