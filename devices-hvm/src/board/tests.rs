@@ -90,7 +90,7 @@ fn writes_are_posted_where_no_chip_acts_at_once() {
         count: 1,
     };
     let mut board = board(Some(firmware(0x2_0000)));
-    let memory = Arc::new(FileMapping::zeroed(crate::vga::MEMORY_SIZE));
+    let memory = Arc::new(FileMapping::zeroed(crate::vga::MEMORY_SIZE).unwrap());
     board.cards = vec![Box::new(crate::vga::VgaCard(memory))];
     board.debug_console = Some(Box::new(Nowhere));
     let (_, fitted) = fit(board);

@@ -34,8 +34,8 @@ struct Row {
     name: &'static str,
     counts: Counts,
     starts: Vec<Start>,
-    /// CPU time outside of KVM_RUN; one a round.
-    outside: Vec<measure::Outside>,
+    /// Milliseconds of CPU time outside of KVM_RUN; one a round.
+    outside: Vec<f64>,
     /// Bytes beside guest RAM, at the peak; one a round.
     memory: Vec<u64>,
 }

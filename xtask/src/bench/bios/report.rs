@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::super::report::{median, medians, mib, versions};
 use super::Row;
-use super::measure::{Outside, Start};
+use super::measure::Start;
 use super::pcs::{Pc, WITH_VGA};
 use super::places::{self, Places};
 
@@ -21,21 +21,20 @@ write to the debug-exit port, so that times count from exec to the end of the pr
 - **trivisor hvm** is `--mode hvm`, with its jail; it always has a VGA.
 - **QEMU pc -vga std** is Debian's with `-nodefaults` and the same VGA, which its option ROM serves; **QEMU pc** has no VGA.
 
-Instructions are those that KVM emulates, which on a PVM host is all that firmware executes; exits are returns of KVM_RUN; both by
-KVM's tracepoints, in a run of their own, and the same in each; GRUB's times are of that run. (KVM's own count of exits has besides a break every 1024 emulated
-instructions, some 5200 for each PC here, and whatever interrupts the host.) CPU time is user and system time of all processes;
-that outside of KVM_RUN is sampled by perf (`cpu-clock`, 5 kHz), in brackets that at the very return of KVM_RUN, where the kernel
-puts the host's state back. Memory is the sum of the proportional set sizes without guest RAM, at its peak, with a boot sector
-that waits. In brackets behind the others: the ratio to QEMU pc -vga std.
+Instructions are those that KVM emulates, which on a PVM host is all that firmware executes; exits are returns of KVM_RUN; both
+by KVM's tracepoints, in a run of their own, which hardly differs from another; GRUB's times are of that run. (KVM's own count of
+exits has besides a break every 1024 emulated instructions, some 5200 for each PC here, and whatever interrupts the host.) CPU time
+is user and system time of all processes; that outside of KVM_RUN is sampled by perf (`cpu-clock`, 5 kHz). Memory is the sum of the
+proportional set sizes without guest RAM, at its peak, with a boot sector that waits. In brackets: the ratio to QEMU pc -vga std.
 ";
 
 const AFTER: &str = "
-Nine tenths of the instructions are SeaBIOS's own loops over memory, a byte a round: it clears 548 KiB below the EBDA, what is left
+More than nine tenths of the instructions are SeaBIOS's own loops over memory, a byte a round: it clears 548 KiB below the EBDA, what is left
 between option ROMs and its own segment, twice, and sums up its segment and the option ROM; the option ROM sums itself up once more.
-No board can spare these, and they are the same for all. Nothing polls or waits to speak of: chips answer at once, and SeaBIOS takes its
-clock from KVM. What a board can spare is exits. Writes to the VGA's window and ports, to the clock's index, and those of the option
+No board can spare these, and they are the same for all. Nothing polls or waits to speak of. What a board can spare is exits. Writes to the VGA's window and ports, to the clock's index, and those of the option
 ROM to a debug console that is not there are posted: KVM keeps them in a ring that is emptied before anything else is looked at.
-What remains is SeaBIOS asking: PCI configuration, A20 and CMOS index whenever it changes modes, 256 bytes of EDID.
+What remains is SeaBIOS asking: PCI configuration, A20 and CMOS index whenever it changes modes, 256 bytes of EDID. The histograms
+are perf's records of every instruction, of which it loses a few on a busy host.
 ";
 
 /// The section.
@@ -76,15 +75,10 @@ fn table(medium: &str, rows: &[Row]) -> String {
                 )
             }
         };
-        let outside = |of: fn(&Outside) -> f64| median(row.outside.iter().map(of).collect());
         let sampled = if row.outside.is_empty() {
             "-".to_owned()
         } else {
-            format!(
-                "{:.1} ({:.1})",
-                outside(|outside| outside.ms),
-                outside(|outside| outside.door_ms)
-            )
+            format!("{:.1}", median(row.outside.clone()))
         };
         let memory = if row.memory.is_empty() {
             "-".to_owned()
