@@ -63,7 +63,11 @@ fn parse_shard(text: &str) -> Result<(u32, u32)> {
 pub(crate) fn run(options: Options) -> Result<()> {
     let mut stages = Stages::default();
     let slow = options.slow && !options.no_kvm;
-    let set_up = if slow { setup::run_for_slow } else { setup::run };
+    let set_up = if slow {
+        setup::run_for_slow
+    } else {
+        setup::run
+    };
     stages.run("setup", set_up)?;
     if options.shard.is_none_or(|(part, _)| part == 1) {
         checks(&mut stages)?;
