@@ -10,7 +10,7 @@ pub use guests::{
     bare_metal, debian_kernel, example, grub_rescue, initramfs, invaders, ipxe_cd, linux_bzimage,
     linux_vmlinux, memtest, memtest_cd, trivisor, xen, xen_shim,
 };
-pub use screen::{screen, screen_with};
+pub use screen::{screen, screen_with, screen_within};
 pub use session::{Ended, Session};
 pub use syslinux::{install_syslinux, make_file_system, syslinux_disk};
 

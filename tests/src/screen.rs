@@ -26,7 +26,16 @@ pub fn screen(name: &str) -> String {
 /// When ten minutes pass without it.
 #[must_use]
 pub fn screen_with(name: &str, text: &str) -> String {
-    let deadline = Instant::now() + PATIENCE;
+    screen_within(name, text, PATIENCE)
+}
+
+/// As [`screen_with`], with another patience.
+///
+/// # Panics
+/// When this time passes without it.
+#[must_use]
+pub fn screen_within(name: &str, text: &str, patience: Duration) -> String {
+    let deadline = Instant::now() + patience;
     loop {
         let screen = screen(name);
         if screen.contains(text) {

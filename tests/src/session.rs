@@ -187,8 +187,16 @@ impl Session {
     ///
     /// # Panics
     /// When it does not come within ten minutes.
-    pub fn wait(mut self) -> Ended {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn wait(self) -> Ended {
+        self.wait_within(PATIENCE)
+    }
+
+    /// Waits for the end, with another patience.
+    ///
+    /// # Panics
+    /// When this time passes without it.
+    pub fn wait_within(mut self, patience: Duration) -> Ended {
+        let deadline = Instant::now() + patience;
         loop {
             match self
                 .output

@@ -30,7 +30,7 @@ echo partitioning
 printf 'o\\nn\\np\\n1\\n2048\\n\\na\\n1\\nw\\n' | fdisk -u /dev/sda >/dev/null
 dd if=/cd/loader/mbr.bin of=/dev/sda conv=notrunc 2>/dev/null
 echo making a file system
-mke2fs -L system /dev/sda1 >/dev/null
+mke2fs -b 4096 -i 16384 -L system /dev/sda1 >/dev/null
 mount -t ext2 /dev/sda1 /mnt
 echo copying
 cp -a /cd/system/. /mnt

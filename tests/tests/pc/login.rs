@@ -1,8 +1,9 @@
 //! Somebody before a PC: reads its screen and types on its keyboard.
 
 use std::process::Command;
+use std::time::Duration;
 
-use trivisor_tests::{screen_with, trivisor};
+use trivisor_tests::{screen_with, screen_within, trivisor};
 
 use crate::userland::PASSWORD;
 
@@ -14,12 +15,12 @@ pub(crate) struct Login {
 }
 
 impl Login {
-    /// Waits for the question, and logs in.
+    /// Waits for the question this long, and logs in.
     ///
     /// # Panics
     /// When the VM's Linux does not let us in.
-    pub(crate) fn new(name: &str) -> Self {
-        let _question = screen_with(name, "pc login:");
+    pub(crate) fn new(name: &str, patience: Duration) -> Self {
+        let _question = screen_within(name, "pc login:", patience);
         let login = Self {
             name: name.to_owned(),
             asked: 0,
@@ -28,7 +29,7 @@ impl Login {
         let screen = screen_with(name, "Password:");
         assert!(screen.contains("pc login: root"), "{screen}");
         login.type_line(PASSWORD);
-        let screen = screen_with(name, "~ # ");
+        let screen = screen_with(name, "~ #");
         assert!(!screen.contains(PASSWORD), "{screen}");
         login
     }
