@@ -20,6 +20,7 @@ use crate::msr;
 use crate::physical::PhysicalMemory;
 use crate::posted::PostedWrites;
 use crate::quirks::pvm::Repair;
+use crate::quirks::pvm_frame;
 use crate::registers;
 use crate::statistics::StatisticsFile;
 use crate::vm::VmError;
@@ -244,7 +245,11 @@ impl Vcpu {
         if suberror != kvm_bindings::KVM_INTERNAL_ERROR_EMULATION {
             return Err(RunError::Internal { suberror });
         }
-        finish::step(&mut Finisher::new(&self.fd, io, memory))
+        let finisher = &mut Finisher::new(&self.fd, io, memory);
+        if self.repair.is_some() {
+            pvm_frame::mend(finisher)?;
+        }
+        finish::step(finisher)
     }
 
     /// A write to an MSR that the filter of a quirk stopped.

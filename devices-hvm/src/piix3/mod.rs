@@ -23,10 +23,10 @@
 //! a reset of the CPU alone (SRST clear), which resets the machine; SMI and power management; chip selects: ROM, RTC
 //! and keyboard controller answer whatever XBCS says.
 //!
-//! **Differs from QEMU's** `PIIX3`, where the datasheet (2.2) is on our side: PCICMD reads 0x0007, for access and mastership
-//! cannot be switched off, and the reserved bits of PIRQRCA to PIRQRCD read 0; QEMU keeps all bits.
+//! **Differs from QEMU's** `PIIX3`, where the datasheet (2.2) is on our side: PCICMD reads 0x0007, for access and
+//! mastership cannot be switched off, and the reserved bits of PIRQRCA to PIRQRCD read 0; QEMU keeps all bits.
 //!
-//! **Relied on by**: SeaBIOS (PIRQ routes), Linux (`_PRS`, `_SRS` of the link devices; reboot by 0xcf9).
+//! **Relied on by**: SeaBIOS (PIRQ routes), Linux (reboot by 0xcf9).
 
 mod core;
 pub mod regs;

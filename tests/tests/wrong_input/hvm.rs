@@ -95,7 +95,7 @@ fn a_qcow2_boots_by_what_it_holds() {
     let convert = |name: &str, sector: &[u8]| {
         write(folder.path(), "raw.img", sector);
         let (from, to) = (path("raw.img"), path(name));
-        let (status, text) = run(&["disk", "convert", &from, &to]);
+        let (status, text) = run(&["disk", "convert", "--format", "qcow2", &from, &to]);
         assert_eq!(status, Some(0), "{text}");
         to
     };
