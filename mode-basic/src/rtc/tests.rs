@@ -649,6 +649,6 @@ fn a_restored_chip_keeps_its_level_and_its_next_interrupt() {
     host.advance(Duration::ZERO);
     assert_eq!(host.levels.take(), [true]);
     second.with(|rtc| rtc.restore(&waiting)).unwrap();
-    second.with(|rtc| Component::start(rtc));
+    second.with(Component::start);
     assert_eq!(host.levels.take(), [true]);
 }
