@@ -31,9 +31,10 @@ const PROFILE: &str = "
 What limits trivisor hvm, on a PVM host:
 - An access to a port from ring 3 takes 25 µs there when it ends in user space, and 3 µs when KVM has what it needs: nearly all of a
   command's time is accesses. Seven of the eleven writes only keep a value for what follows. KVM posts them, and they are carried out
-  with the next access that traps, so that a command is 7 exits instead of 14.
+  with the next access that traps, so that a read is 7 exits instead of 14.
 - A read whose data is in the page cache is done within the access that starts the bus master: the interrupt is pending when the
-  guest goes on. Buffered writes are left to io_uring, whose thread of the kernel's takes about 40 µs longer: no vCPU waits for a disk.
+  guest goes on. Buffered writes are left to io_uring, whose thread of the kernel's takes about
+  40 µs longer and brings the vCPU out of the guest once more: no vCPU waits for a disk.
 ";
 
 /// What the guest does with the disk.
