@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use trivisor_buses::{PortBus, Shell, Slots, Timers, Widths, Wire};
+use trivisor_buses::{Line, PortBus, Shell, Slots, Timers, Widths, Wire};
 use trivisor_devices_hvm as hvm;
 use trivisor_pci::{DeviceFunction, PciFunction, RootBus, ports};
 
@@ -196,7 +196,8 @@ fn fit_i8042(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::Fit
     let pins = hvm::i8042::Pins {
         keyboard: host.line(),
         auxiliary: host.line(),
-        a20: host.line(),
+        // High from the start, which the log of lines takes for an edge.
+        a20: Line::detached(),
     };
     let chip = hvm::i8042::KeyboardController::new(pins, host.clone());
     let chip = slots.pio("i8042", 0x60, hvm::i8042::PORTS, Widths::BYTES, chip)?;

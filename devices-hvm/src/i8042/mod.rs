@@ -33,7 +33,7 @@
 //!   invalid input"); QEMU's devices take any value, and do not answer an unknown command of the mouse.
 //! - A command in place of a parameter is one; QEMU takes it for the value.
 //!
-//! **Relied on by**: SeaBIOS, GRUB; not seen yet: syslinux, Linux (i8042, atkbd, psmouse) and its `reboot=k`.
+//! **Relied on by**: SeaBIOS, Memtest86+; not seen yet: syslinux, Linux (i8042, atkbd, psmouse) and its `reboot=k`.
 
 mod core;
 pub mod ps2;
