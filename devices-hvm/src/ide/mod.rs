@@ -67,7 +67,6 @@ mod config;
 mod core;
 mod drive;
 mod identify;
-mod link;
 mod pio;
 mod ports;
 pub mod regs;
@@ -90,10 +89,10 @@ use self::atapi::Cdrom;
 pub use self::config::{DiskConfig, DriveConfig};
 use self::core::Channel;
 use self::drive::{Drive, Kind};
-use self::link::Link;
 pub use self::ports::{COMMAND_PORTS, CONTROL_PORTS, CommandBlock, ControlBlock, WIDTHS};
 use self::regs::{BMIBA, BUS_MASTER_PORTS, Idetim, command_block, config as offset};
 pub use self::state::IdeStateV1;
+use crate::link::Link;
 
 /// Why a disc is not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

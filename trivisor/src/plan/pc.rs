@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use trivisor_backends::image;
 use trivisor_devices_hvm::board::BootDevice;
+use trivisor_devices_hvm::i82077;
 
 use super::create;
 use super::virtio::{Image, open_image};
-use crate::arguments::{DiskArgument, DiskFormat, FirmwareArgument};
+use crate::arguments::{DiskArgument, DiskFormat, FirmwareArgument, FloppyArgument};
 use crate::failure::{Failure, chain};
 use crate::settings::{BootSettings, Settings};
 
@@ -51,6 +52,8 @@ pub(crate) struct Pc {
     pub(crate) disks: [[Option<Image>; 2]; 2],
     /// The CD in the drive, which is the second cable's master.
     pub(crate) cd: Option<Image>,
+    /// Disks in the floppy drives.
+    pub(crate) floppies: [Option<Image>; 2],
     /// The VGA's option ROM; without firmware nobody would run it.
     pub(crate) vga_rom: Option<Vec<u8>>,
 }
@@ -77,6 +80,7 @@ impl Pc {
             boot_order: boot_order.unwrap_or_default(),
             debug_console: console.map(|path| create(path)).transpose()?,
             cd: boot.cdrom.as_deref().map(open_cd).transpose()?,
+            floppies: open_floppies(&boot.floppy)?,
             disks: Default::default(),
             serial_screen: boot.serial_screen,
         })
@@ -104,7 +108,8 @@ impl Pc {
 
     /// All images.
     fn images(&self) -> impl Iterator<Item = &Image> {
-        self.disks.iter().flatten().flatten().chain(&self.cd)
+        let disks = self.disks.iter().flatten().flatten();
+        disks.chain(&self.cd).chain(self.floppies.iter().flatten())
     }
 
     /// Others may have the images from now on.
@@ -119,6 +124,43 @@ impl Pc {
         let firmware = self.firmware.iter().map(|firmware| firmware.file.as_fd());
         images.chain(files).chain(firmware)
     }
+}
+
+fn open_floppies(disks: &[FloppyArgument]) -> Result<[Option<Image>; 2], Failure> {
+    let mut floppies = [None, None];
+    if disks.len() > floppies.len() {
+        return Err(Failure::usage(
+            format!("{} floppy disks: there are two drives", disks.len()),
+            "leave out --floppy for the others",
+        ));
+    }
+    for (drive, disk) in floppies.iter_mut().zip(disks) {
+        *drive = Some(open_floppy(disk)?);
+    }
+    Ok(floppies)
+}
+
+/// Opens the image of a floppy disk: raw, and as large as a disk.
+fn open_floppy(floppy: &FloppyArgument) -> Result<Image, Failure> {
+    let wrong = |what: String| {
+        Failure::usage(
+            format!("floppy {}: {what}", floppy.file.display()),
+            "--floppy takes a raw image of a whole disk, such as `truncate -s 1440K FILE` makes an empty one",
+        )
+    };
+    let disk = DiskArgument {
+        ro: floppy.ro,
+        format: Some(DiskFormat::Raw),
+        ..DiskArgument::of(&floppy.file)
+    };
+    // What is no floppy disk is told to be none, whoever has it open.
+    let file = image::open_plain(&floppy.file).map_err(|error| wrong(chain(&error)))?;
+    let size = file
+        .metadata()
+        .map_err(|error| wrong(error.to_string()))?
+        .len();
+    i82077::Format::of(size).map_err(|error| wrong(error.to_string()))?;
+    open_image(disk)
 }
 
 /// Bytes of a CD's sector.
