@@ -17,6 +17,7 @@ use crate::cpuid;
 use crate::doorbell::VmDoorbells;
 use crate::host::Kvm;
 use crate::irqchip::{self, IrqchipKind, KernelPins, LocalApics};
+use crate::quirks::window::FloppyLine;
 use crate::quirks::{self, pvm::Preparation};
 use crate::slots::MemorySlots;
 use crate::vcpu::Vcpu;
@@ -72,6 +73,8 @@ pub struct Vm {
     cpuid: CpuId,
     vcpus: u8,
     pvm: bool,
+    /// An ISA interrupt that firmware waits for, where the kernel has the 8259s.
+    floppy: FloppyLine,
     /// What must end before the first vCPU is made.
     preparation: Option<Preparation>,
     /// It has 8259s, an I/O APIC and an 8254 in the kernel.
@@ -132,6 +135,7 @@ impl Vm {
             cpuid,
             vcpus,
             pvm,
+            floppy: FloppyLine::default(),
             preparation,
             kernel_irqchip: irqchip == IrqchipKind::Kernel,
             slots,
@@ -185,7 +189,7 @@ impl Vm {
     #[must_use]
     pub fn pins(&self) -> Option<Arc<KernelPins>> {
         self.kernel_irqchip
-            .then(|| KernelPins::new(Arc::clone(&self.fd)))
+            .then(|| KernelPins::new(Arc::clone(&self.fd), self.floppy.clone()))
     }
 
     /// Creates a vCPU; its index is its APIC identifier.
@@ -204,7 +208,10 @@ impl Vm {
                 what: "creation",
                 source,
             })?;
-        Vcpu::new(fd, index, &cpuid::for_vcpu(&self.cpuid, index), self.pvm)
+        let line = self.pvm && self.kernel_irqchip && index == 0;
+        let line = line.then(|| self.floppy.clone());
+        let cpuid = cpuid::for_vcpu(&self.cpuid, index);
+        Vcpu::new(fd, index, &cpuid, self.pvm, line)
     }
 }
 

@@ -45,6 +45,8 @@ const NEEDS: &[Need] = &[
     need("passt", "passt"),
     need("/usr/share/seabios/bios-256k.bin", "seabios"),
     need("qemu-img", "qemu-utils"),
+    need("syslinux", "syslinux"),
+    need("mformat", "mtools"),
     need("qemu-storage-daemon", "qemu-system-common"),
     need(VIRTIOFSD, "qemu-system-common"),
     need("/usr/include/gelf.h", "libelf-dev"),

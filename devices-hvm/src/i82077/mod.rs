@@ -212,6 +212,8 @@ impl Component for I82077 {
 
     fn pause(&mut self) {
         self.core.settle();
+        // The channel saves the level that it is given here; nothing moves yet.
+        self.dreq.set(self.core.wants_dma());
         self.line.set_level(self.interrupts());
     }
 

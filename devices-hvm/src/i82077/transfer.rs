@@ -99,7 +99,7 @@ impl Job {
         }
     }
 
-    /// The next sector, as table 5-5 has it; false: it is on no track of this command.
+    /// The ID of the next sector, as table 5-5 has it; false: it is on no track of this command.
     fn advance(&mut self) -> bool {
         if self.id.sector != self.last {
             self.id.sector = self.id.sector.wrapping_add(1);
@@ -110,9 +110,7 @@ impl Job {
         if self.multi_track {
             self.id.head ^= 1;
         }
-        if goes_on {
-            self.unit.set_head(1);
-        } else {
+        if !goes_on {
             self.id.cylinder = self.id.cylinder.wrapping_add(1);
         }
         goes_on
@@ -265,10 +263,16 @@ impl Core {
                 self.next_portion(job)
             };
         }
+        let head = job.id.head;
         let more = job.advance();
         if job.terminal {
             self.finish(job, 0, [0, 0]);
         } else if more {
+            if job.multi_track {
+                // Side 1 comes after side 0.
+                job.unit
+                    .set_head(job.unit.head() | (job.id.head ^ head) & 1);
+            }
             self.next_portion(job);
         } else {
             self.finish(job, st0::ABNORMAL, [st1::END, 0]);

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod floppy;
 mod ide;
 mod ours;
 mod qemu;
