@@ -15,8 +15,8 @@ use crate::drives::{Descriptors, Numbers};
 
 /// Ports that are worth a visit: the floppy controller's first.
 const REGISTERS: &[u64] = &[
-    0x3f5, 0x3f4, 0x3f2, 0x3f7, 0x3f3, 0x3f0, 0x3f1, 0x04, 0x05, 0x08, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e,
-    0x0f, 0x09, 0x80, 0x81, 0xd0, 0xd4, 0xd6, 0xda, 0xde, 0xc4, 0xc6,
+    0x3f5, 0x3f4, 0x3f2, 0x3f7, 0x3f3, 0x3f0, 0x3f1, 0x04, 0x05, 0x08, 0x0a, 0x0b, 0x0c, 0x0d,
+    0x0e, 0x0f, 0x09, 0x80, 0x81, 0xd0, 0xd4, 0xd6, 0xda, 0xde, 0xc4, 0xc6,
 ];
 
 fn fit_dma(world: &World, slots: &mut Slots) -> Arc<Shell<I8237>> {
@@ -55,7 +55,11 @@ fn fit_both(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::rout
         disk: Some(Numbers::sized(world, read_only, 1440 << 10)),
     };
     let channel = Box::new(Channel::new(dma.clone(), 2));
-    let chip = I82077::new([Some(drive(false)), Some(drive(true))], world.host.line(), channel);
+    let chip = I82077::new(
+        [Some(drive(false)), Some(drive(true))],
+        world.host.line(),
+        channel,
+    );
     #[expect(
         clippy::expect_used,
         reason = "a target that cannot be set up is wrong itself"
@@ -102,7 +106,10 @@ fn channel_2(mode: u8, count: u16) -> Vec<u8> {
         (0x81, 1),
         (0x0a, 2),
     ];
-    writes.into_iter().flat_map(|(port, value)| put(port, value)).collect()
+    writes
+        .into_iter()
+        .flat_map(|(port, value)| put(port, value))
+        .collect()
 }
 
 /// A command after a reset, a twin in the middle and behind it, and its result.

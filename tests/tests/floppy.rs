@@ -50,7 +50,14 @@ fn a_boot_sector_reads_and_writes_its_disk_by_the_bios() {
         let folder = tempfile::tempdir().unwrap();
         let disk = disk(folder.path());
         // No mode is named: a floppy disk means a PC.
-        let mut vm = run(&["--floppy", disk.to_str().unwrap(), "--boot", "a", "--sandbox", jail]);
+        let mut vm = run(&[
+            "--floppy",
+            disk.to_str().unwrap(),
+            "--boot",
+            "a",
+            "--sandbox",
+            jail,
+        ]);
         vm.expect("floppy disk runs");
         let ended = vm.wait();
         assert_eq!(ended.status.code(), Some(0), "{}", ended.output);
@@ -105,6 +112,11 @@ fn syslinux_comes_up_to_its_prompt() {
     let screen = screen_with(&name, "boot:");
     assert!(screen.contains("SYSLINUX 6"), "{screen}");
     let mut stop = Command::new(trivisor());
-    assert!(stop.args(["stop", "--force", &name]).status().unwrap().success());
+    assert!(
+        stop.args(["stop", "--force", &name])
+            .status()
+            .unwrap()
+            .success()
+    );
     vm.wait();
 }

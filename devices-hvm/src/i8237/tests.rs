@@ -348,8 +348,15 @@ fn state_comes_back_and_is_checked() {
 
 #[test]
 fn the_golden_state_is_taken() {
-    let rig = Rig::cold();
-    rig.chip
-        .with(|chip| check_golden(chip, state::KIND, 1, include_str!("golden.hex")));
-    rig.first("r f -> 0b");
+    let rig = Rig::new();
+    channel_2(&rig, 0x46).to_memory(&[1, 2]);
+    rig.first("r 4 -> 02");
+    let golden = include_str!("golden.hex");
+    for rig in [rig, Rig::cold()] {
+        rig.chip
+            .with(|chip| check_golden(chip, state::KIND, 1, golden));
+        rig.first("r 4 -> 10\n r f -> 0b");
+        let mut channel = Channel::new(rig.chip.clone(), 2);
+        assert_eq!(channel.to_memory(&[3; 9]), moved(2, true));
+    }
 }

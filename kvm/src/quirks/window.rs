@@ -8,7 +8,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kvm_bindings::{KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, kvm_guest_debug};
+use kvm_bindings::{
+    KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_VCPUEVENT_VALID_SHADOW, kvm_guest_debug,
+};
 use kvm_ioctls::VcpuFd;
 use vmm_sys_util::errno;
 
@@ -16,8 +18,9 @@ use crate::kick::Kicker;
 
 /// The ISA interrupt of the floppy controller, the one that firmware waits for in this way.
 const FLOPPY: u8 = 6;
-/// Instructions at most until the guest has had the interrupt and told the controller so. The timer's may come first.
-const MOST_STEPS: u32 = 4000;
+/// Instructions at most until the guest has had the interrupt and told the controller so. All interrupts of the timer
+/// that wait come first, one a window, some 400 instructions each: KVM delivers those that it could not, later.
+const MOST_STEPS: u32 = 100_000;
 /// CR0: protected mode.
 const PE: u64 = 1;
 
@@ -72,6 +75,9 @@ impl Windows {
         }
         if self.steps > 0 {
             self.steps -= 1;
+            if fd.get_kvm_run().if_flag != 0 {
+                open(fd)?;
+            }
             if !self.line.is_high() {
                 self.steps = 0;
             }
@@ -94,6 +100,14 @@ impl Drop for Windows {
         let vcpu = self.line.0.vcpu.lock();
         *vcpu.unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+/// Lifts the shadow of STI, which on PVM lies on all of so short a window, and has KVM look for interrupts.
+fn open(fd: &VcpuFd) -> Result<(), errno::Error> {
+    let mut events = fd.get_vcpu_events()?;
+    events.interrupt.shadow = 0;
+    events.flags = KVM_VCPUEVENT_VALID_SHADOW;
+    fd.set_vcpu_events(&events)
 }
 
 fn step(fd: &VcpuFd, on: bool) -> Result<(), errno::Error> {
