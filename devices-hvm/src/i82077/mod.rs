@@ -39,7 +39,14 @@
 //! invalid; IDs that FORMAT TRACK gives to sectors that the image does not have are lost. READ ID finds sector 1. Where no
 //! index pulse comes, for there is no disk or its motor stands, commands end with MA at once, not never.
 //!
-//! **Relied on by**: SeaBIOS (`floppy.c`), syslinux by way of it.
+//! **Differs from QEMU's** `isa-fdc`, where the datasheet is on our side:
+//! - A chip in reset has RQM clear, and leaving it is told of by four interrupts (2.2, 7.4); QEMU's runs from the start.
+//! - SE is set by a seek alone, C, H and R of a result name the next sector (tables 5-5 and 6-1).
+//! - No implied seek without EIS; what is not found is ND, on another cylinder with WC (table 6-2).
+//! - DUMPREG gives back what SPECIFY was given (table 5-1).
+//! - A write that ends within a sector fills it with zeros (5.1.3).
+//!
+//! **Relied on by**: SeaBIOS (`floppy.c`).
 
 mod command;
 mod config;
