@@ -16,8 +16,8 @@ pub trait DmaChannel: Send {
     fn request(&mut self, level: bool);
 
     /// Moves as much of `data` to memory as the channel lets.
-    fn to_memory(&mut self, data: &[u8]) -> DmaMoved;
+    fn write_memory(&mut self, data: &[u8]) -> DmaMoved;
 
     /// Fills as much of `data` from memory as the channel lets.
-    fn from_memory(&mut self, data: &mut [u8]) -> DmaMoved;
+    fn read_memory(&mut self, data: &mut [u8]) -> DmaMoved;
 }

@@ -46,7 +46,7 @@
 //! - DUMPREG gives back what SPECIFY was given (table 5-1).
 //! - A write that ends within a sector fills it with zeros (5.1.3).
 //!
-//! **Relied on by**: SeaBIOS (`floppy.c`).
+//! **Relied on by**: SeaBIOS (`floppy.c`), syslinux by way of it.
 
 mod command;
 mod config;

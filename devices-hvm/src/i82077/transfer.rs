@@ -368,8 +368,8 @@ impl Core {
             };
             let rest = job.data.get_mut(job.at..).unwrap_or_default();
             let moved = match job.what {
-                What::Read => dreq.channel.to_memory(rest),
-                What::Write | What::Format => dreq.channel.from_memory(rest),
+                What::Read => dreq.channel.write_memory(rest),
+                What::Write | What::Format => dreq.channel.read_memory(rest),
             };
             job.at = (job.at + moved.bytes).min(job.data.len());
             job.terminal |= moved.terminal_count;

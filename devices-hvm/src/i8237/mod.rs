@@ -148,11 +148,11 @@ impl DmaChannel for Channel {
         });
     }
 
-    fn to_memory(&mut self, data: &[u8]) -> DmaMoved {
+    fn write_memory(&mut self, data: &[u8]) -> DmaMoved {
         self.transfer(Data::ToMemory(data))
     }
 
-    fn from_memory(&mut self, data: &mut [u8]) -> DmaMoved {
+    fn read_memory(&mut self, data: &mut [u8]) -> DmaMoved {
         self.transfer(Data::FromMemory(data))
     }
 }

@@ -152,7 +152,11 @@ fn a_page_register_belongs_to_each_channel() {
         }
         let mut channel = rig.asking(number);
         let all = 2 << shift;
-        assert_eq!(channel.to_memory(&[0xa5; 8]), moved(all, true), "{number}");
+        assert_eq!(
+            channel.write_memory(&[0xa5; 8]),
+            moved(all, true),
+            "{number}"
+        );
         // The lowest bit of the page is the second controller's address's.
         let at = if shift == 0 { 0x3_1000 } else { 0x2_2000 };
         assert_eq!(rig.memory(at, 5)[..all], [0xa5; 4][..all], "{number}");
@@ -177,17 +181,17 @@ fn channel_2(rig: &Rig, mode: u8) -> Channel {
 fn both_directions_move_until_terminal_count() {
     let rig = Rig::new();
     let mut channel = channel_2(&rig, 0x46);
-    assert_eq!(channel.to_memory(&[1, 2, 3]), moved(3, false));
+    assert_eq!(channel.write_memory(&[1, 2, 3]), moved(3, false));
     rig.first("w c 00\n r 4 -> 03\n r 4 -> 10\n r 5 -> 00\n r 5 -> 00\n r 8 -> 40");
-    assert_eq!(channel.to_memory(&[4, 5, 6]), moved(1, true));
+    assert_eq!(channel.write_memory(&[4, 5, 6]), moved(1, true));
     assert_eq!(rig.memory(0x1_1000, 5), [1, 2, 3, 4, 0]);
     // The channel is masked, the status tells of it once, and of the chip that asks on.
     rig.first("r 8 -> 44\n r 8 -> 40\n r f -> 0f\n r 4 -> 04\n r 4 -> 10\n r 5 -> ff\n r 5 -> ff");
-    assert_eq!(channel.to_memory(&[7]), moved(0, false));
+    assert_eq!(channel.write_memory(&[7]), moved(0, false));
 
     let mut channel = channel_2(&rig, 0x4a);
     let mut data = [0; 6];
-    assert_eq!(channel.from_memory(&mut data), moved(4, true));
+    assert_eq!(channel.read_memory(&mut data), moved(4, true));
     assert_eq!(data, [1, 2, 3, 4, 0, 0]);
     channel.request(false);
     rig.first("r 8 -> 04");
@@ -198,7 +202,7 @@ fn autoinitialization_begins_again() {
     let rig = Rig::new();
     let mut channel = channel_2(&rig, 0x56);
     for byte in [1, 2] {
-        assert_eq!(channel.to_memory(&[byte; 9]), moved(4, true));
+        assert_eq!(channel.write_memory(&[byte; 9]), moved(4, true));
         assert_eq!(rig.memory(0x1_1000, 5), [byte, byte, byte, byte, 0]);
         rig.first("r f -> 0b\n r 4 -> 00\n r 4 -> 10\n r 5 -> 03\n r 5 -> 00\n r 8 -> 44");
     }
@@ -208,12 +212,12 @@ fn autoinitialization_begins_again() {
 fn addresses_count_down_and_wrap_within_their_page() {
     let rig = Rig::new();
     let mut channel = channel_2(&rig, 0x66);
-    assert_eq!(channel.to_memory(&[1, 2, 3, 4]), moved(4, true));
+    assert_eq!(channel.write_memory(&[1, 2, 3, 4]), moved(4, true));
     assert_eq!(rig.memory(0x1_0ffd, 4), [4, 3, 2, 1]);
 
     let mut channel = channel_2(&rig, 0x46);
     rig.first("w c 00\n w 4 fe\n w 4 ff");
-    assert_eq!(channel.to_memory(&[1, 2, 3, 4]), moved(4, true));
+    assert_eq!(channel.write_memory(&[1, 2, 3, 4]), moved(4, true));
     assert_eq!(rig.memory(0x1_fffe, 3), [1, 2, 0]);
     assert_eq!(rig.memory(0x1_0000, 2), [3, 4]);
 }
@@ -222,11 +226,11 @@ fn addresses_count_down_and_wrap_within_their_page() {
 fn verify_counts_and_moves_nothing() {
     let rig = Rig::new();
     let mut channel = channel_2(&rig, 0x42);
-    assert_eq!(channel.to_memory(&[1; 8]), moved(4, true));
+    assert_eq!(channel.write_memory(&[1; 8]), moved(4, true));
     assert_eq!(rig.memory(0x1_1000, 4), [0; 4]);
     let mut channel = channel_2(&rig, 0x42);
     let mut data = [0; 4];
-    assert_eq!(channel.from_memory(&mut data), moved(4, true));
+    assert_eq!(channel.read_memory(&mut data), moved(4, true));
     assert_eq!(data, [0xff; 4]);
 }
 
@@ -235,7 +239,7 @@ fn what_is_closed_disabled_or_illegal_moves_nothing() {
     // Read and illegal, cascade.
     for mode in [0x4a, 0x4e, 0xc6] {
         let rig = Rig::new();
-        assert_eq!(channel_2(&rig, mode).to_memory(&[1]), moved(0, false));
+        assert_eq!(channel_2(&rig, mode).write_memory(&[1]), moved(0, false));
     }
     for (first, second) in [
         ("w a 06", ""),
@@ -248,14 +252,18 @@ fn what_is_closed_disabled_or_illegal_moves_nothing() {
         let mut channel = channel_2(&rig, 0x46);
         rig.first(first);
         rig.second(second);
-        assert_eq!(channel.to_memory(&[1]), moved(0, false), "{first}{second}");
+        assert_eq!(
+            channel.write_memory(&[1]),
+            moved(0, false),
+            "{first}{second}"
+        );
     }
     let rig = Rig::new();
     let mut channel = channel_2(&rig, 0x46);
     channel.request(false);
-    assert_eq!(channel.to_memory(&[1]), moved(0, false));
-    assert_eq!(rig.asking(4).to_memory(&[1]), moved(0, false));
-    assert_eq!(rig.asking(8).to_memory(&[1]), moved(0, false));
+    assert_eq!(channel.write_memory(&[1]), moved(0, false));
+    assert_eq!(rig.asking(4).write_memory(&[1]), moved(0, false));
+    assert_eq!(rig.asking(8).write_memory(&[1]), moved(0, false));
 }
 
 #[test]
@@ -265,14 +273,14 @@ fn memory_that_is_none_takes_nothing_and_reads_ones() {
     // The host has 1 MiB: two bytes of it, and two behind.
     rig.pages("w 1 0f");
     rig.first("w c 00\n w 4 fe\n w 4 ff");
-    assert_eq!(channel.to_memory(&[1, 2]), moved(2, false));
+    assert_eq!(channel.write_memory(&[1, 2]), moved(2, false));
     rig.pages("w 1 ff");
-    assert_eq!(channel.to_memory(&[3, 4]), moved(2, true));
+    assert_eq!(channel.write_memory(&[3, 4]), moved(2, true));
     assert_eq!(rig.memory(0xf_fffe, 2), [1, 2]);
     let mut channel = channel_2(&rig, 0x4a);
     rig.pages("w 1 ff");
     let mut data = [0; 4];
-    assert_eq!(channel.from_memory(&mut data), moved(4, true));
+    assert_eq!(channel.read_memory(&mut data), moved(4, true));
     assert_eq!(data, [0xff; 4]);
 }
 
@@ -303,14 +311,14 @@ fn the_cascade_of_a_board_without_firmware_stays() {
     let rig = Rig::cold();
     rig.chip.with(I8237::enable_cascade);
     rig.chip.with(I8237::reset);
-    assert_eq!(channel_2(&rig, 0x46).to_memory(&[1]), moved(1, false));
+    assert_eq!(channel_2(&rig, 0x46).write_memory(&[1]), moved(1, false));
 }
 
 #[test]
 fn state_comes_back_and_is_checked() {
     let rig = Rig::new();
     let mut channel = channel_2(&rig, 0x56);
-    channel.to_memory(&[1, 2]);
+    channel.write_memory(&[1, 2]);
     rig.first("w 9 07\n r 4 -> 02");
     let saved = rig.chip.with(|chip| chip.save());
     let other = Rig::cold();
@@ -319,7 +327,7 @@ fn state_comes_back_and_is_checked() {
     // In the middle of an address, with a channel under way.
     other.first("r 4 -> 10\n r 8 -> c0\n r f -> 0b");
     let mut channel = Channel::new(other.chip.clone(), 2);
-    assert_eq!(channel.to_memory(&[3, 4]), moved(2, true));
+    assert_eq!(channel.write_memory(&[3, 4]), moved(2, true));
     assert_eq!(other.memory(0x1_1000, 4), [0, 0, 3, 4]);
 
     let state: I8237StateV1 = saved.decode(state::KIND, state::VERSION).unwrap();
@@ -349,7 +357,7 @@ fn state_comes_back_and_is_checked() {
 #[test]
 fn the_golden_state_is_taken() {
     let rig = Rig::new();
-    channel_2(&rig, 0x46).to_memory(&[1, 2]);
+    channel_2(&rig, 0x46).write_memory(&[1, 2]);
     rig.first("r 4 -> 02");
     let golden = include_str!("golden.hex");
     for rig in [rig, Rig::cold()] {
@@ -357,6 +365,6 @@ fn the_golden_state_is_taken() {
             .with(|chip| check_golden(chip, state::KIND, 1, golden));
         rig.first("r 4 -> 10\n r f -> 0b");
         let mut channel = Channel::new(rig.chip.clone(), 2);
-        assert_eq!(channel.to_memory(&[3; 9]), moved(2, true));
+        assert_eq!(channel.write_memory(&[3; 9]), moved(2, true));
     }
 }

@@ -47,7 +47,7 @@ impl DmaChannel for TestChannel {
         });
     }
 
-    fn to_memory(&mut self, data: &[u8]) -> DmaMoved {
+    fn write_memory(&mut self, data: &[u8]) -> DmaMoved {
         self.with(|memory| {
             assert!(memory.dreq);
             let bytes = data.len().min(memory.count);
@@ -60,7 +60,7 @@ impl DmaChannel for TestChannel {
         })
     }
 
-    fn from_memory(&mut self, data: &mut [u8]) -> DmaMoved {
+    fn read_memory(&mut self, data: &mut [u8]) -> DmaMoved {
         self.with(|memory| {
             assert!(memory.dreq);
             let bytes = data.len().min(memory.count);
