@@ -2,6 +2,7 @@
 //!
 //! Addresses and interrupts stand in [`map`]. 8259s, I/O APIC and 8254 are the host's.
 
+mod floppy;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use trivisor_mode_basic::rtc::{self, IrqPin, Rtc};
 use trivisor_mode_basic::uart::{self, Uart, UartInput};
 use trivisor_pci::{DeviceFunction, FunctionShell, PciFunction, RootBus, Windows, ports};
 
+pub use self::floppy::{FloppyPlug, MadeFloppy};
 pub use crate::boot_order::BootDevice;
 use crate::debugcon::{self, DebugConsole};
 use crate::fw_cfg::{self, FwCfg};
@@ -56,6 +58,8 @@ pub struct HvmBoard {
     pub debug_exit: Option<u16>,
     /// What is on the two IDE cables: by channel, the master first.
     pub drives: [[Option<Box<dyn DrivePlug>>; 2]; 2],
+    /// The disks in floppy drives A and B; without any there is no controller either.
+    pub floppies: [Option<Box<dyn FloppyPlug>>; 2],
     /// PCI functions, in the order in which the guest finds them.
     pub cards: Vec<Box<dyn Card>>,
 }
@@ -140,13 +144,17 @@ impl Board for HvmBoard {
 
         fit_keyboard(slots, &isa)?;
 
+        // DMA, and the floppy drives.
+        let without_firmware = self.firmware.is_none();
+        let floppies = floppy::fit(slots, &isa, self.floppies, without_firmware)?;
+
         // Clock, and what the set-up program has left in its RAM.
         let clock = fit_clock(slots, &isa)?;
-        let set_up = clock.with(|clock| cmos::set_up(clock, self.ram, self.cpus, &self.boot));
+        let set_up =
+            clock.with(|clock| cmos::set_up(clock, self.ram, self.cpus, &self.boot, floppies));
         set_up.map_err(FitError::chip("rtc"))?;
 
         // PCI, and the three functions of the chipset.
-        let without_firmware = self.firmware.is_none();
         let bus = fit_chipset(slots, &isa, without_firmware)?;
         fit_drives(slots, &isa, &bus, self.drives, without_firmware)?;
         for card in self.cards {
@@ -158,7 +166,7 @@ impl Board for HvmBoard {
         }
 
         // What firmware is told, or a kernel without it.
-        let tables = acpi::pc::build(&tables::platform(self.cpus, &dsdt::aml(self.ram)));
+        let tables = acpi::pc::build(&tables::platform(self.cpus, &dsdt::aml(self.ram, floppies)));
         let items = tables::items(self.ram, self.cpus, &self.files, &tables);
         let items = items.map_err(FitError::chip("fw-cfg"))?;
         if without_firmware {

@@ -7,8 +7,14 @@ use trivisor_buses::{AccessError, PortDevice};
 use trivisor_memory::RamLayout;
 
 use crate::boot_order::BootDevice;
+use crate::i82077::DriveKind;
 
-/// Equipment: bit 1 coprocessor, bit 2 pointing device.
+/// The kinds of floppy drives A and B.
+pub(crate) type Floppies = [Option<DriveKind>; 2];
+
+/// Floppy drives: A in 7:4, B in 3:0.
+const FLOPPY_DRIVES: u8 = 0x10;
+/// Equipment: bit 0 floppy drives, bit 1 coprocessor, bit 2 pointing device; in 7:6 the number of drives less one.
 const EQUIPMENT: u8 = 0x14;
 /// KiB below 640 KiB, 16 bits.
 const BASE_MEMORY: u8 = 0x15;
@@ -29,26 +35,33 @@ const BOOT_FLAG_2: u8 = 0x3d;
 /// Processors beside the first.
 const MORE_CPUS: u8 = 0x5f;
 
-/// Writes RAM sizes, number of processors and boot order, through the clock's own ports.
+/// Writes RAM sizes, number of processors, boot order and floppy drives, through the clock's own ports.
 pub(crate) fn set_up(
     clock: &mut impl PortDevice,
     ram: RamLayout,
     cpus: u8,
     boot: &[BootDevice],
+    floppies: Floppies,
 ) -> Result<(), AccessError> {
-    for (index, value) in contents(ram, cpus, boot) {
+    for (index, value) in contents(ram, cpus, boot, floppies) {
         clock.write(0, &[index])?;
         clock.write(1, &[value])?;
     }
     clock.write(0, &[0])
 }
 
-fn contents(ram: RamLayout, cpus: u8, boot: &[BootDevice]) -> Vec<(u8, u8)> {
+fn contents(ram: RamLayout, cpus: u8, boot: &[BootDevice], floppies: Floppies) -> Vec<(u8, u8)> {
     let low = ram.low().size;
     let high = ram.high().map_or(0, |high| high.size);
     let above = |start: u64, unit: u64| low.saturating_sub(start) / unit;
     let word = |value: u64| u16::try_from(value).unwrap_or(u16::MAX).to_le_bytes();
-    let mut bytes = vec![(EQUIPMENT, 0x06)];
+    let [a, b] = floppies.map(|kind| kind.map_or(0, |kind| kind as u8));
+    let equipment = match floppies.iter().flatten().count() {
+        0 => 0x06,
+        1 => 0x07,
+        _ => 0x47,
+    };
+    let mut bytes = vec![(EQUIPMENT, equipment), (FLOPPY_DRIVES, a << 4 | b)];
     let mut put = |index: u8, value: &[u8]| bytes.extend((index..).zip(value.iter().copied()));
     put(BASE_MEMORY, &word(640));
     let extended = word(above(1 << 20, 1 << 10).min(63 << 10));
@@ -76,7 +89,7 @@ mod tests {
 
     #[test]
     fn sizes_are_those_of_the_ram() {
-        let bytes = contents(RamLayout::new(16 << 20).unwrap(), 1, &[]);
+        let bytes = contents(RamLayout::new(16 << 20).unwrap(), 1, &[], [None; 2]);
         let at = |index| byte(&bytes, index);
         assert_eq!([at(0x15), at(0x16)], [0x80, 0x02]);
         assert_eq!([at(0x17), at(0x18)], [0x00, 0x3c]);
@@ -85,7 +98,7 @@ mod tests {
         assert_eq!([at(0x5b), at(0x5c), at(0x5d)], [0, 0, 0]);
         assert_eq!([at(0x38), at(0x3d), at(0x5f)], [0, 0, 0]);
 
-        let bytes = contents(RamLayout::new(4 << 30).unwrap(), 3, &[]);
+        let bytes = contents(RamLayout::new(4 << 30).unwrap(), 3, &[], [None; 2]);
         let at = |index| byte(&bytes, index);
         assert_eq!([at(0x17), at(0x18)], [0x00, 0xfc]);
         assert_eq!([at(0x34), at(0x35)], [0x00, 0xbf]);
@@ -96,7 +109,22 @@ mod tests {
     #[test]
     fn the_boot_order_is_in_three_places() {
         let order = [BootDevice::Cdrom, BootDevice::Disk, BootDevice::Floppy];
-        let bytes = contents(RamLayout::new(16 << 20).unwrap(), 1, &order);
+        let bytes = contents(RamLayout::new(16 << 20).unwrap(), 1, &order, [None; 2]);
         assert_eq!((byte(&bytes, 0x3d), byte(&bytes, 0x38)), (0x23, 0x10));
+    }
+
+    #[test]
+    fn floppy_drives_are_counted() {
+        let ram = RamLayout::new(16 << 20).unwrap();
+        let (low, high) = (DriveKind::Inch5Double, DriveKind::Inch3High);
+        for (floppies, drives, equipment) in [
+            ([None, None], 0x00, 0x06),
+            ([Some(high), None], 0x40, 0x07),
+            ([Some(high), Some(low)], 0x41, 0x47),
+        ] {
+            let bytes = contents(ram, 1, &[], floppies);
+            assert_eq!(byte(&bytes, 0x10), drives);
+            assert_eq!(byte(&bytes, 0x14), equipment);
+        }
     }
 }

@@ -14,7 +14,10 @@ mod dsdt;
 pub mod fw_cfg;
 pub mod i440fx;
 pub mod i8042;
+pub mod i82077;
+pub mod i8237;
 pub mod ide;
+mod link;
 #[cfg(feature = "board")]
 pub mod map;
 pub mod piix3;

@@ -2,14 +2,17 @@
 //!
 //! | ports | chip | | memory | what |
 //! |---|---|---|---|---|
+//! | 0x000, 0x0c0 | DMA controllers, a register each second port of the latter | | | |
 //! | 0x020, 0x0a0, 0x4d0 | 8259s, ELCR (the host's) | | 0x000c0000 | segments that the host bridge switches, to 1 MiB |
 //! | 0x040, 0x061 | 8254, its gate (the host's) | | 0x000e0000 | the firmware's last 128 KiB, where the bus answers |
 //! | 0x060, 0x064 | keyboard controller | | | |
 //! | 0x070 to 0x071 | clock and CMOS RAM | | 0x80000000 or 0xc0000000 | PCI functions, to 0xfebfffff |
+//! | 0x080 to 0x08f | DMA page registers; firmware's progress at 0x80 | | | |
 //! | 0x0b2 to 0x0b3 | APM control | | 0xfec00000 | I/O APIC (the host's) |
 //! | 0x0f4 to 0x0f7 | debug exit, where it was asked for | | 0xfee00000 | local APICs (the host's) |
 //! | 0x170 to 0x177, 0x376 | IDE, second channel | | 4 GiB less its size | firmware |
 //! | 0x1f0 to 0x1f7, 0x3f6 | IDE, first channel | | | |
+//! | 0x3f0 to 0x3f5, 0x3f7 | floppy controller, where there is a drive | | | |
 //! | 0x3f8 to 0x3ff | serial port | | | |
 //! | 0x402 | debug console, where it was asked for | | | |
 //! | 0x505 | pvpanic | | | |
@@ -23,6 +26,7 @@
 //! | 0 | 0: host bridge | | 0 | 8254; pin 2 of the I/O APIC |
 //! | 1 | 0: ISA bridge, 1: IDE, 3: power management | | 1 | keyboard |
 //! | 2 and on | what is plugged in | | 4 | serial port |
+//! | | | | 6 | floppy controller; DMA channel 2 |
 //! | | | | 8 | clock |
 //! | | | | 9 | SCI |
 //! | | | | 10, 11 | PCI's four lines, where firmware leads them |
@@ -31,12 +35,20 @@
 
 use std::ops::RangeInclusive;
 
+/// DMA controllers: the first, and the second behind whose channel 4 it stands.
+pub const DMA: [u16; 2] = [0x00, 0xc0];
 /// Keyboard controller.
 pub const KEYBOARD: u16 = 0x60;
 /// Real-time clock.
 pub const RTC: u16 = 0x70;
+/// DMA's page registers.
+pub const DMA_PAGES: u16 = 0x80;
 /// APM control.
 pub const APM: u16 = 0xb2;
+/// Floppy controller.
+pub const FLOPPY: u16 = 0x3f0;
+/// Its one port that stands behind IDE's.
+pub const FLOPPY_DATA_RATE: u16 = 0x3f7;
 /// Serial port.
 pub const COM1: u16 = 0x3f8;
 /// Debug console.
@@ -63,6 +75,10 @@ pub const PCI_PORTS: RangeInclusive<u16> = 0xc000..=0xffff;
 pub const KEYBOARD_IRQ: usize = 1;
 /// ISA interrupt of the serial port.
 pub const COM1_IRQ: usize = 4;
+/// ISA interrupt of the floppy controller.
+pub const FLOPPY_IRQ: usize = 6;
+/// DMA channel of the floppy controller.
+pub const FLOPPY_DMA: usize = 2;
 /// ISA interrupt of the clock.
 pub const RTC_IRQ: usize = 8;
 /// ISA interrupts of IDE's channels.

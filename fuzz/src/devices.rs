@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use trivisor_buses::routing::RouteError;
 use trivisor_buses::testing::TestHost;
-use trivisor_buses::{Clock, Slots, Timers, WallClock, Widths};
+use trivisor_buses::{Clock, FitError, Slots, Timers, WallClock, Widths};
 use trivisor_mode_basic as basic;
 
 use crate::bus::{BusFuzzer, Space, World, device};
@@ -166,13 +165,9 @@ impl WallClock for SteadyTime {
     }
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "a target that cannot be set up is wrong itself"
-)]
-fn fit_rtc_irq(world: &World, slots: &mut Slots) -> Result<(), RouteError> {
+fn fit_rtc_irq(world: &World, slots: &mut Slots) -> Result<(), FitError> {
     let host = &world.host;
-    let (timer, end) = host.timer().expect("a test host has timers");
+    let (timer, end) = host.timer().map_err(FitError::chip("rtc"))?;
     let irq = basic::rtc::IrqPin {
         line: host.line(),
         clock: host.clone(),

@@ -24,7 +24,7 @@ const RAM: u64 = 1 << 24;
 const IMAGE: u64 = 1 << 20;
 
 /// RAM that reads as descriptors: the byte at an address never changes.
-struct Descriptors;
+pub(crate) struct Descriptors;
 
 impl Dma for Descriptors {
     fn read(&self, address: u64, data: &mut [u8]) -> Result<(), DmaError> {
@@ -57,17 +57,24 @@ fn inside(address: u64, len: usize) -> Result<(), DmaError> {
 }
 
 /// A storage that is full of numbers, and fails while the outside does not work.
-struct Numbers {
+pub(crate) struct Numbers {
     outside: Outside,
     read_only: bool,
+    /// Bytes.
+    capacity: u64,
     ended: VecDeque<Completion>,
 }
 
 impl Numbers {
     fn new(world: &World, read_only: bool) -> Box<Self> {
+        Self::sized(world, read_only, IMAGE)
+    }
+
+    pub(crate) fn sized(world: &World, read_only: bool, capacity: u64) -> Box<Self> {
         Box::new(Self {
             outside: world.outside.clone(),
             read_only,
+            capacity,
             ended: VecDeque::new(),
         })
     }
@@ -76,7 +83,7 @@ impl Numbers {
         let end = offset.checked_add(len);
         let whole = offset.is_multiple_of(512) && len.is_multiple_of(512);
         assert!(
-            whole && end.is_some_and(|end| end <= IMAGE),
+            whole && end.is_some_and(|end| end <= self.capacity),
             "{op:?} {offset:#x} {len:#x}"
         );
         assert!(!self.read_only || op == StorageOp::Read, "{op:?}");
@@ -87,7 +94,7 @@ impl Numbers {
 impl Storage for Numbers {
     fn geometry(&self) -> Geometry {
         Geometry {
-            capacity: IMAGE,
+            capacity: self.capacity,
             read_only: self.read_only,
             physical_block: 512,
             can_discard: false,

@@ -8,6 +8,7 @@ pub mod drives;
 pub mod emulator;
 pub mod engine;
 pub mod features;
+pub mod floppy;
 pub mod hvm;
 pub mod loader;
 mod mutate;
@@ -48,6 +49,7 @@ pub static TARGETS: &[Target] = targets! {
     devices::{debug_exit i8042 ioapic pmem power pvpanic rtc rtc_irq uart vmgenid}
     hvm::{debugcon fw_cfg i440fx i8042_keyboard piix3 piix4_pm}
     drives::{ide}
+    floppy::{i8237 i82077}
     screen::{vga}
     queues::{split_queue packed_queue}
     pci::{pci_memory pci_ports virtio_legacy}

@@ -11,6 +11,7 @@ use kvm_bindings::{
 use kvm_ioctls::VmFd;
 use trivisor_buses::{InterruptPins, LineEnd, Msi, MsiSink, PinRoutes};
 
+use crate::quirks::window::FloppyLine;
 use crate::vm::{VmError, refused};
 
 /// Which interrupt controllers live in the kernel.
@@ -156,28 +157,33 @@ fn pin_route((gsi, irqchip, pin): (u32, u32, u32)) -> kvm_irq_routing_entry {
 
 /// The inputs of the interrupt controllers in the kernel.
 #[derive(Debug)]
-pub struct KernelPins(Arc<VmFd>);
+pub struct KernelPins {
+    vm: Arc<VmFd>,
+    floppy: FloppyLine,
+}
 
 impl KernelPins {
-    pub(crate) fn new(vm: Arc<VmFd>) -> Arc<Self> {
-        Arc::new(Self(vm))
+    pub(crate) fn new(vm: Arc<VmFd>, floppy: FloppyLine) -> Arc<Self> {
+        Arc::new(Self { vm, floppy })
     }
 }
 
 impl InterruptPins for KernelPins {
     fn pin(&self, number: u8) -> Arc<dyn LineEnd> {
-        let vm = Arc::clone(&self.0);
-        Arc::new(KernelPin { vm, number })
+        let (vm, floppy) = (Arc::clone(&self.vm), self.floppy.clone());
+        Arc::new(KernelPin { vm, floppy, number })
     }
 }
 
 struct KernelPin {
     vm: Arc<VmFd>,
+    floppy: FloppyLine,
     number: u8,
 }
 
 impl LineEnd for KernelPin {
     fn set_level(&self, level: bool) {
+        self.floppy.set(self.number, level);
         // The number is one that the routes have, so the kernel takes it.
         let _refused = self.vm.set_irq_line(self.number.into(), level);
     }

@@ -21,6 +21,7 @@ use crate::physical::PhysicalMemory;
 use crate::posted::PostedWrites;
 use crate::quirks::pvm::Repair;
 use crate::quirks::pvm_frame;
+use crate::quirks::window::{FloppyLine, Windows};
 use crate::registers;
 use crate::statistics::StatisticsFile;
 use crate::vm::VmError;
@@ -34,6 +35,8 @@ pub struct Vcpu {
     posted: Option<Arc<PostedWrites>>,
     /// What a PVM host needs; `None` elsewhere.
     repair: Option<Repair>,
+    /// And its first vCPU where the kernel has the 8259s.
+    windows: Option<Windows>,
 }
 
 /// The registers in which a vCPU starts or stands still.
@@ -50,7 +53,13 @@ pub struct VcpuRegisters {
 }
 
 impl Vcpu {
-    pub(crate) fn new(fd: VcpuFd, index: u8, cpuid: &CpuId, pvm: bool) -> Result<Self, VmError> {
+    pub(crate) fn new(
+        fd: VcpuFd,
+        index: u8,
+        cpuid: &CpuId,
+        pvm: bool,
+        line: Option<FloppyLine>,
+    ) -> Result<Self, VmError> {
         let refused = |what| {
             move |source| VmError::Vcpu {
                 index,
@@ -62,12 +71,15 @@ impl Vcpu {
         let kicker = Kicker::new(&fd)
             .map_err(errno::Error::from)
             .map_err(refused("a mapping of the run page"))?;
+        let kicker = Arc::new(kicker);
+        let windows = line.map(|line| Windows::new(line, kicker.clone()));
         Ok(Self {
             fd,
             index,
-            kicker: Arc::new(kicker),
+            kicker,
             posted: None,
             repair: pvm.then(Repair::default),
+            windows,
         })
     }
 
@@ -158,7 +170,11 @@ impl Vcpu {
         }
         let exit = match exit {
             Ok(exit) => exit,
-            Err(error) => return self.not_entered(error),
+            Err(error) => {
+                let exit = self.not_entered(error)?;
+                self.look_for_window()?;
+                return Ok(exit);
+            }
         };
         match exit {
             VcpuExit::IoIn(port, data) => {
@@ -193,6 +209,8 @@ impl Vcpu {
             VcpuExit::X86Wrmsr(write) => {
                 *write.error = 0;
                 let (index, value) = (write.index, write.data);
+                // Its breakpoint and single steps exclude each other, and who comes here has the I/O APIC.
+                self.windows = None;
                 self.write_msr(index, value)?;
             }
             VcpuExit::Debug(debug) => {
@@ -209,10 +227,18 @@ impl Vcpu {
                 });
             }
         }
+        self.look_for_window()?;
         if let Some(repair) = &mut self.repair {
             repair.follow(&mut Finisher::new(&self.fd, io, memory))?;
         }
         Ok(Exit::Handled)
+    }
+
+    fn look_for_window(&mut self) -> Result<(), RunError> {
+        match &mut self.windows {
+            Some(windows) => Ok(windows.left(&mut self.fd)?),
+            None => Ok(()),
+        }
     }
 
     /// KVM_RUN returned an error: a kick, a signal, or something bad.

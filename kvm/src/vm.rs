@@ -19,6 +19,7 @@ use crate::doorbell::VmDoorbells;
 use crate::host::Kvm;
 use crate::irqchip::{self, IrqchipKind, KernelPins, LocalApics};
 use crate::posted::{PostedWrites, VmPosted};
+use crate::quirks::window::FloppyLine;
 use crate::quirks::{self, pvm::Preparation};
 use crate::slots::MemorySlots;
 use crate::vcpu::Vcpu;
@@ -74,6 +75,8 @@ pub struct Vm {
     cpuid: CpuId,
     vcpus: u8,
     pvm: bool,
+    /// An ISA interrupt that firmware waits for, where the kernel has the 8259s.
+    floppy: FloppyLine,
     /// What must end before the first vCPU is made.
     preparation: Option<Preparation>,
     /// It has 8259s, an I/O APIC and an 8254 in the kernel.
@@ -134,6 +137,7 @@ impl Vm {
             cpuid,
             vcpus,
             pvm,
+            floppy: FloppyLine::default(),
             preparation,
             kernel_irqchip: irqchip == IrqchipKind::Kernel,
             slots,
@@ -194,7 +198,7 @@ impl Vm {
     #[must_use]
     pub fn pins(&self) -> Option<Arc<KernelPins>> {
         self.kernel_irqchip
-            .then(|| KernelPins::new(Arc::clone(&self.fd)))
+            .then(|| KernelPins::new(Arc::clone(&self.fd), self.floppy.clone()))
     }
 
     /// Creates a vCPU; its index is its APIC identifier.
@@ -213,7 +217,10 @@ impl Vm {
                 what: "creation",
                 source,
             })?;
-        Vcpu::new(fd, index, &cpuid::for_vcpu(&self.cpuid, index), self.pvm)
+        let line = self.pvm && self.kernel_irqchip && index == 0;
+        let line = line.then(|| self.floppy.clone());
+        let cpuid = cpuid::for_vcpu(&self.cpuid, index);
+        Vcpu::new(fd, index, &cpuid, self.pvm, line)
     }
 
     /// Has writes of all of its `vcpus` posted at `places`; once. Who looks at a device there from outside of the

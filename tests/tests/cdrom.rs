@@ -46,10 +46,12 @@ fn disk(folder: &Path) -> String {
     file(folder, "disk.img", &bytes)
 }
 
-/// A disc whose blocks are full of this letter.
+/// A disc whose blocks are full of this letter, but that it says that it is one (ECMA-119, 9.1.2).
 fn disc(folder: &Path, letter: u8) -> String {
     let name = format!("{}.iso", char::from(letter));
-    file(folder, &name, &vec![letter; 64 << 10])
+    let mut bytes = vec![letter; 64 << 10];
+    bytes[0x8001..][..5].copy_from_slice(b"CD001");
+    file(folder, &name, &bytes)
 }
 
 /// What `trivisor cdrom` says, and with which status.

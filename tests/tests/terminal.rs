@@ -402,7 +402,8 @@ fn a_virtio_console_has_the_size_of_the_terminal() {
                 return so_far;
             }
             assert!(Instant::now() < deadline, "no {text:?} in:\n{so_far}");
-            std::thread::sleep(Duration::from_millis(20));
+            let pause = Timespec::try_from(Duration::from_millis(20)).unwrap();
+            poll(&mut [], Some(&pause)).unwrap();
         }
     };
     let serial = format!("file:{}", said.display());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use trivisor_buses::CharOutput;
 #[cfg(feature = "hvm")]
-use trivisor_devices_hvm::board::{BootDevice, Card, DrivePlug};
+use trivisor_devices_hvm::board::{BootDevice, Card, DrivePlug, FloppyPlug};
 #[cfg(feature = "pv")]
 use trivisor_devices_pv::board::{Plug, TransportKind};
 use trivisor_kvm::IrqchipKind;
@@ -127,6 +127,8 @@ pub struct PcConfig {
     pub debug_console: Option<Box<dyn CharOutput>>,
     /// What is on the two IDE cables: by channel, the master first.
     pub drives: [[Option<Box<dyn DrivePlug>>; 2]; 2],
+    /// Disks in the floppy drives A and B.
+    pub floppies: [Option<Box<dyn FloppyPlug>>; 2],
     /// PCI functions, before the virtio devices.
     pub cards: Vec<Box<dyn Card>>,
 }

@@ -519,6 +519,7 @@ fn hvm_board(config: MachineConfig, ram: RamLayout) -> HvmBoard {
         debug_console: pc.debug_console,
         debug_exit: config.debug_exit,
         drives: pc.drives,
+        floppies: pc.floppies,
         cards,
     }
 }

@@ -59,6 +59,8 @@ const NEEDS: &[Need] = &[
     need("mformat", "mtools"),
     need("qemu-system-x86_64", "qemu-system-x86"),
     need("qemu-img", "qemu-utils"),
+    need("syslinux", "syslinux"),
+    need("mformat", "mtools"),
     need("qemu-storage-daemon", "qemu-system-common"),
     need(VIRTIOFSD, "qemu-system-common"),
     need("/usr/include/gelf.h", "libelf-dev"),

@@ -22,6 +22,7 @@ fn board(firmware: Option<Arc<FileMapping>>) -> HvmBoard {
         debug_console: None,
         debug_exit: Some(0xf4),
         drives: Default::default(),
+        floppies: Default::default(),
         cards: Vec::new(),
     }
 }
@@ -52,9 +53,12 @@ fn ports_are_those_of_the_map() {
     let (_, fitted) = fit(board(Some(firmware(0x2_0000))));
     let ports: Vec<_> = fitted.ports.list();
     let expected = [
+        (0x00, 0x0f, "dma"),
         (0x60, 0x64, "i8042"),
         (0x70, 0x71, "rtc"),
+        (0x80, 0x8f, "dma"),
         (0xb2, 0xb3, "apm"),
+        (0xc0, 0xdf, "dma"),
         (0xf4, 0xf7, "debug-exit"),
         (0x170, 0x177, "ide-command"),
         (0x1f0, 0x1f7, "ide-command"),
@@ -240,7 +244,7 @@ fn firmware_learns_of_ram_and_files() {
     assert_eq!(&table[28..36], &(1_u64 << 30).to_le_bytes());
     let taken = [("etc/e820".into(), Vec::new())];
     let ram = RamLayout::new(64 << 20).unwrap();
-    let tables = acpi::pc::build(&tables::platform(1, &dsdt::aml(ram)));
+    let tables = acpi::pc::build(&tables::platform(1, &dsdt::aml(ram, [None; 2])));
     let items = tables::items(ram, 1, &taken, &tables);
     assert!(matches!(items, Err(fw_cfg::FileError::Twice { .. })));
 }

@@ -5,10 +5,10 @@ use trivisor_buses::Dma;
 use super::ata::Disk;
 use super::atapi::Cdrom;
 use super::bus_master::BusMaster;
-use super::link::{Ended, Link};
 use super::pio::Pio;
 use super::regs::Error;
 use super::task_file::TaskFile;
+use crate::link::{Ended, Link};
 
 /// Where a drive is in a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -70,7 +70,6 @@ mod config;
 mod core;
 mod drive;
 mod identify;
-mod link;
 mod pio;
 mod ports;
 pub mod regs;
@@ -97,12 +96,12 @@ use self::atapi::Cdrom;
 pub use self::config::{DiskConfig, DriveConfig};
 use self::core::Channel;
 use self::drive::{Drive, Kind};
-use self::link::Link;
 pub use self::ports::{
     COMMAND_PORTS, CONTROL_PORTS, CommandBlock, ControlBlock, WIDTHS, posted_commands,
 };
 use self::regs::{BMIBA, BUS_MASTER_PORTS, Idetim, command_block, config as offset};
 pub use self::state::IdeStateV1;
+use crate::link::Link;
 
 /// The controller with its drives, a PCI function.
 pub struct Ide {

@@ -2,3 +2,4 @@
 
 pub mod pvm;
 pub(crate) mod pvm_frame;
+pub(crate) mod window;

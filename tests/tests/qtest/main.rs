@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod bridges;
+mod floppy;
 mod fw_cfg;
 mod i8042;
 mod ide;

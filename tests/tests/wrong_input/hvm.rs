@@ -21,6 +21,11 @@ fn options() {
             "--cdrom: only mode hvm has a CD drive",
         ),
         (
+            &["--mode", "pv", "--floppy", "a.img"],
+            "--floppy: only mode hvm has floppy drives",
+        ),
+        (&["--floppy", ",ro"], "no file is named"),
+        (
             &["--mode", "pv", "--disk", "a,bus=ide"],
             "--disk bus=ide: only mode hvm has it",
         ),
@@ -61,6 +66,20 @@ fn media() {
         2,
         "/nonexistent.iso",
     );
+    // What is no floppy disk, and more of them than drives.
+    for (size, wanted) in [
+        (0, "0 bytes are no floppy disk's: 160, 180"),
+        (1_474_559, "1474559 bytes are no floppy disk's"),
+        (2 << 20, "2097152 bytes are no floppy disk's"),
+    ] {
+        let odd = file("odd.img", &vec![0; size]);
+        refused(&["run", "--floppy", &odd], 2, wanted);
+        refused(&["run", "--floppy", &odd], 2, "truncate -s 1440K");
+    }
+    refused(&["run", "--floppy", "/nonexistent"], 2, "/nonexistent");
+    let floppy = file("a.img", &vec![0; 1440 << 10]);
+    let three = [&["run"][..], &["--floppy", &floppy].repeat(3)].concat();
+    refused(&three, 2, "3 floppy disks: there are two drives");
     // A disk without a boot sector is no reason to start a PC.
     let blank = file("blank.img", &[0; 1024]);
     refused(&["run", "--disk", &blank], 2, "no kernel");
@@ -141,7 +160,8 @@ fn nothing_to_boot() {
     for disks in [&[][..], &["--disk", blank]] {
         let (status, text) = run(&[&start, disks].concat());
         assert_eq!(status, Some(124), "{text}");
-        let wanted = "nothing to boot: no disk has a boot sector, and there is no CD";
+        let wanted =
+            "nothing to boot: no disk has a boot sector, and there is neither a CD nor a floppy";
         assert!(text.contains(wanted), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a PC boots: `--firmware` and `--boot`.
+//! What a PC boots: `--firmware`, `--boot` and `--floppy`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -35,6 +35,37 @@ impl fmt::Display for FirmwareArgument {
             Self::SeaBios => f.write_str("seabios"),
             Self::File(path) => write!(f, "{}", path.display()),
         }
+    }
+}
+
+/// `--floppy`: a disk in a floppy drive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FloppyArgument {
+    pub(crate) file: PathBuf,
+    /// Its tab is open: nobody writes to it.
+    pub(crate) ro: bool,
+}
+
+impl FromStr for FloppyArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (file, ro) = match text.strip_suffix(",ro") {
+            Some(file) => (file, true),
+            None => (text, false),
+        };
+        if file.is_empty() {
+            return Err("no file is named: FILE[,ro]".into());
+        }
+        let file = file.into();
+        Ok(Self { file, ro })
+    }
+}
+
+impl fmt::Display for FloppyArgument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ro = if self.ro { ",ro" } else { "" };
+        write!(f, "{}{ro}", self.file.display())
     }
 }
 
@@ -91,6 +122,7 @@ impl fmt::Display for BootArgument {
 
 text_form!(FirmwareArgument);
 text_form!(BootArgument);
+text_form!(FloppyArgument);
 
 #[cfg(test)]
 mod tests {
@@ -104,6 +136,19 @@ mod tests {
         for text in ["", "x", "cc", "acdn"] {
             let error = text.parse::<BootArgument>().unwrap_err();
             assert!(error.contains("no boot order"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_floppy_disk_may_be_protected() {
+        for (text, file, ro) in [("a.img", "a.img", false), ("b,1.img,ro", "b,1.img", true)] {
+            let floppy = text.parse::<FloppyArgument>().unwrap();
+            assert_eq!((floppy.file.to_str().unwrap(), floppy.ro), (file, ro));
+            assert_eq!(floppy.to_string(), text);
+        }
+        for text in ["", ",ro"] {
+            let error = text.parse::<FloppyArgument>().unwrap_err();
+            assert!(error.contains("no file is named"), "{text}: {error}");
         }
     }
 

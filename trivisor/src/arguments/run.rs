@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::arguments::{
-    BootArgument, DiskArgument, FirmwareArgument, MemoryArgument, NetArgument, ShareArgument,
-    VsockArgument,
+    BootArgument, DiskArgument, FirmwareArgument, FloppyArgument, MemoryArgument, NetArgument,
+    ShareArgument, VsockArgument,
 };
 use crate::settings::{
     DisplaySetting, ModeSetting, NetSetting, SandboxSetting, SerialSetting, Settings,
@@ -63,6 +63,9 @@ pub(crate) struct RunArguments {
     /// A CD for a PC's drive: an ISO image
     #[arg(long, value_name = "FILE")]
     cdrom: Option<PathBuf>,
+    /// A floppy disk for a PC's drive A: a raw image of 160 to 2880 KiB, FILE[,ro]; a second one is for drive B
+    #[arg(long, value_name = "FILE")]
+    floppy: Vec<FloppyArgument>,
     /// A network card: user|tap=NAME|socket=PATH|vhost-user=SOCKET|none[,mac=..][,queues=N][,forward=tcp:8080:80]; may be
     /// given again
     #[arg(long, value_name = "LINK")]
@@ -185,6 +188,9 @@ impl RunArguments {
         set_option(&mut boot.firmware, self.firmware);
         set_option(&mut boot.boot, self.boot);
         set_option(&mut boot.cdrom, self.cdrom);
+        if !self.floppy.is_empty() {
+            boot.floppy = self.floppy;
+        }
         boot.serial_screen |= self.serial_screen;
         if self.cmdline.is_some() || self.cmdline_only.is_some() {
             (boot.cmdline, boot.cmdline_only) = (self.cmdline, self.cmdline_only);

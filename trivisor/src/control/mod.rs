@@ -43,7 +43,7 @@ pub(crate) fn run(plan: Plan) -> Result<u8, Failure> {
     let started = Instant::now();
     if plan.nothing_boots {
         eprintln!(
-            "trivisor: nothing to boot: no disk has a boot sector, and there is no CD; the firmware says so on its screen"
+            "trivisor: nothing to boot: no disk has a boot sector, and there is neither a CD nor a floppy; the firmware says so on its screen"
         );
     }
     let plan = Arc::new(plan);

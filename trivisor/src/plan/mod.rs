@@ -260,6 +260,7 @@ fn resolve_mode(settings: &Settings) -> Result<Mode, Failure> {
         ("--firmware", "firmware", boot.firmware.is_some()),
         ("--boot", "firmware", boot.boot.is_some()),
         ("--cdrom", "a CD drive", boot.cdrom.is_some()),
+        ("--floppy", "floppy drives", !boot.floppy.is_empty()),
         ("--serial-screen", "firmware", boot.serial_screen),
         ("--disk bus=ide", "it", settings.disk.iter().any(ide)),
         ("--debug-console", "firmware", vm.debug_console.is_some()),

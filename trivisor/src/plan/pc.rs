@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trivisor_backends::disk::{self, Format};
 use trivisor_backends::image;
 use trivisor_devices_hvm::board::BootDevice;
+use trivisor_devices_hvm::i82077;
 
 use super::create;
 use super::virtio::{Image, open_image};
-use crate::arguments::{DiskArgument, DiskFormat, FirmwareArgument};
+use crate::arguments::{DiskArgument, DiskFormat, FirmwareArgument, FloppyArgument};
 use crate::failure::{Failure, chain};
 use crate::settings::{BootSettings, Settings};
 
@@ -53,6 +54,8 @@ pub(crate) struct Pc {
     pub(crate) disks: [[Option<Image>; 2]; 2],
     /// The CD drive, which is the second cable's master.
     pub(crate) tray: Option<Tray>,
+    /// Disks in the floppy drives.
+    pub(crate) floppies: [Option<Image>; 2],
     /// The VGA's option ROM; without firmware nobody would run it.
     pub(crate) vga_rom: Option<Vec<u8>>,
 }
@@ -100,6 +103,7 @@ impl Pc {
                 Some(path) => Some(Tray::new(open_cd(path)?)),
                 None => None,
             },
+            floppies: open_floppies(&boot.floppy)?,
             disks: Default::default(),
             serial_screen: boot.serial_screen,
         })
@@ -125,9 +129,10 @@ impl Pc {
         Ok(())
     }
 
-    /// All disks.
+    /// All disks, the hard and the floppy ones.
     fn disks(&self) -> impl Iterator<Item = &Image> {
-        self.disks.iter().flatten().flatten()
+        let hard = self.disks.iter().flatten().flatten();
+        hard.chain(self.floppies.iter().flatten())
     }
 
     /// The disc in the CD drive.
@@ -157,13 +162,51 @@ impl Pc {
     }
 }
 
+fn open_floppies(disks: &[FloppyArgument]) -> Result<[Option<Image>; 2], Failure> {
+    let mut floppies = [None, None];
+    if disks.len() > floppies.len() {
+        return Err(Failure::usage(
+            format!("{} floppy disks: there are two drives", disks.len()),
+            "leave out --floppy for the others",
+        ));
+    }
+    for (drive, disk) in floppies.iter_mut().zip(disks) {
+        *drive = Some(open_floppy(disk)?);
+    }
+    Ok(floppies)
+}
+
+/// Opens the image of a floppy disk: raw, and as large as a disk.
+fn open_floppy(floppy: &FloppyArgument) -> Result<Image, Failure> {
+    let wrong = |what: String| {
+        Failure::usage(
+            format!("floppy {}: {what}", floppy.file.display()),
+            "--floppy takes a raw image of a whole disk, such as `truncate -s 1440K FILE` makes an empty one",
+        )
+    };
+    let disk = DiskArgument {
+        ro: floppy.ro,
+        format: Some(DiskFormat::Raw),
+        ..DiskArgument::of(&floppy.file)
+    };
+    // What is no floppy disk is told to be none, whoever has it open.
+    let file = image::open_plain(&floppy.file).map_err(|error| wrong(chain(&error)))?;
+    let size = file
+        .metadata()
+        .map_err(|error| wrong(error.to_string()))?
+        .len();
+    i82077::Format::of(size).map_err(|error| wrong(error.to_string()))?;
+    open_image(disk)
+}
+
 /// Bytes of a CD's sector.
 const CD_SECTOR: u64 = 2048;
 
 /// Whether SeaBIOS has something that it could boot from. Its own word that there is nothing is on the screen alone.
 pub(super) fn finds_nothing(boot: &BootSettings, disks: &[DiskArgument]) -> bool {
     let sea_bios = matches!(boot.firmware, None | Some(FirmwareArgument::SeaBios));
-    let boots = boot.cdrom.is_some() || disks.iter().any(has_boot_sector);
+    let boots =
+        boot.cdrom.is_some() || !boot.floppy.is_empty() || disks.iter().any(has_boot_sector);
     sea_bios && boot.kernel.is_none() && !boots
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use trivisor_backends::disk::DiscChanger;
 use trivisor_buses::CharOutput;
-use trivisor_devices_hvm::board::{DiskConfig, DriveConfig, DrivePlug, MadeDrive};
+use trivisor_devices_hvm::board::{
+    DiskConfig, DriveConfig, DrivePlug, FloppyPlug, MadeDrive, MadeFloppy,
+};
 use trivisor_devices_hvm::vga::{self, VgaCard};
 use trivisor_memory::{FileMapping, GuestRam};
 use trivisor_vmm_core::PcConfig;
@@ -14,6 +16,7 @@ use trivisor_vmm_core::PcConfig;
 use super::virtio::{StoragePlug, Workers};
 use crate::failure::{Failure, chain};
 use crate::plan::Plan;
+use crate::plan::virtio::Image;
 
 /// Where the firmware's debug console leads. What the other side does not take at once is lost.
 struct DebugOutput(File);
@@ -73,6 +76,28 @@ impl DrivePlug for IdeCdrom {
     }
 }
 
+/// A disk in a floppy drive.
+struct Floppy(StoragePlug);
+
+impl FloppyPlug for Floppy {
+    fn make(self: Box<Self>, ram: &GuestRam) -> io::Result<MadeFloppy> {
+        let (disk, sources, _writer) = self.0.make(ram)?;
+        Ok(MadeFloppy { disk, sources })
+    }
+}
+
+fn floppies(plan: &Plan, workers: &Workers) -> Result<[Option<Box<dyn FloppyPlug>>; 2], Failure> {
+    let plug = |image: &Image| {
+        let floppy = Floppy(StoragePlug::new(image, workers)?);
+        Ok::<_, Failure>(Box::new(floppy) as Box<dyn FloppyPlug>)
+    };
+    let [a, b] = &plan.pc.floppies;
+    Ok([
+        a.as_ref().map(plug).transpose()?,
+        b.as_ref().map(plug).transpose()?,
+    ])
+}
+
 type Drives = [[Option<Box<dyn DrivePlug>>; 2]; 2];
 
 fn drives(plan: &Plan, workers: &Workers) -> Result<Drives, Failure> {
@@ -104,6 +129,7 @@ pub(super) fn config(plan: &Plan, workers: &Workers) -> Result<PcConfig, Failure
     let mut config = PcConfig {
         boot_order: pc.boot_order.clone(),
         drives: drives(plan, workers)?,
+        floppies: floppies(plan, workers)?,
         ..PcConfig::default()
     };
     if pc.serial_screen {

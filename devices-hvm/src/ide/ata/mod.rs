@@ -7,9 +7,9 @@ mod transfer;
 
 use super::config::DiskConfig;
 use super::drive::{Front, Unit};
-use super::link::{Ask, Ended, Link};
 use super::pio::Pio;
 use super::regs::Error;
+use crate::link::{Ask, Ended, Link};
 pub(super) use commands::{Access, TransferMode};
 use commands::{Command, feature};
 pub(super) use geometry::Geometry;

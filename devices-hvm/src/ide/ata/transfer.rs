@@ -7,11 +7,11 @@ use trivisor_buses::{Dma, MAX_BUFFER, StorageOp};
 
 use super::super::bus_master::BusMaster;
 use super::super::drive::{Front, Phase};
-use super::super::link::{Ask, Ended};
 use super::super::pio::Pio;
 use super::super::regs::Error;
 use super::commands::{Access, What};
 use super::{Disk, Job, SECTOR, geometry};
+use crate::link::{Ask, Ended};
 
 /// Sectors that are moved at a time when they go through a buffer.
 #[expect(clippy::cast_possible_truncation, reason = "the quotient is 256")]

@@ -2,9 +2,9 @@
 
 use trivisor_buses::Storage;
 
-use super::super::link::Link;
 use super::answers::View;
 use super::{BLOCK, Cdrom, Sense};
+use crate::link::Link;
 
 /// Events of a medium (MMC-2, table 71).
 pub(super) mod event {

@@ -6,9 +6,9 @@ use trivisor_buses::{Dma, MAX_BUFFER, StorageOp};
 
 use super::super::bus_master::BusMaster;
 use super::super::drive::Front;
-use super::super::link::{Ask, Ended};
 use super::super::pio::Pio;
 use super::{BLOCK, Cdrom, Job, Sense, set_reason};
+use crate::link::{Ask, Ended};
 
 /// Blocks that are moved at a time when they go through a buffer.
 #[expect(clippy::cast_possible_truncation, reason = "the quotient is 64")]

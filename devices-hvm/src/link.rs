@@ -6,7 +6,7 @@ use trivisor_buses::{BufferRequest, Geometry, Segment, Storage, StorageOp, Stora
 
 /// What a storage is asked for.
 #[derive(Debug)]
-pub(super) enum Ask {
+pub(crate) enum Ask {
     /// Moves data between storage and this buffer.
     Buffer {
         op: StorageOp,
@@ -24,10 +24,10 @@ pub(super) enum Ask {
 }
 
 /// A request that has ended: whether it succeeded, and its buffer.
-pub(super) type Ended = (io::Result<()>, Vec<u8>);
+pub(crate) type Ended = (io::Result<()>, Vec<u8>);
 
 /// The storage with what it is doing.
-pub(super) struct Link {
+pub(crate) struct Link {
     storage: Box<dyn Storage>,
     /// Not taken by the storage yet.
     waiting: Option<Ask>,
@@ -46,7 +46,7 @@ impl std::fmt::Debug for Link {
 }
 
 impl Link {
-    pub(super) fn new(storage: Box<dyn Storage>) -> Self {
+    pub(crate) fn new(storage: Box<dyn Storage>) -> Self {
         Self {
             storage,
             waiting: None,
@@ -55,22 +55,22 @@ impl Link {
         }
     }
 
-    pub(super) fn geometry(&self) -> Geometry {
+    pub(crate) fn geometry(&self) -> Geometry {
         self.storage.geometry()
     }
 
-    pub(super) const fn is_busy(&self) -> bool {
+    pub(crate) const fn is_busy(&self) -> bool {
         self.waiting.is_some() || self.flying.is_some()
     }
 
     /// Hands over a request. There is one at a time.
-    pub(super) fn ask(&mut self, ask: Ask) {
+    pub(crate) fn ask(&mut self, ask: Ask) {
         self.waiting = Some(ask);
         self.submit();
     }
 
     /// What has ended, if it has.
-    pub(super) fn poll(&mut self) -> Option<Ended> {
+    pub(crate) fn poll(&mut self) -> Option<Ended> {
         self.submit();
         while let Some(completion) = self.storage.complete() {
             if self.flying == Some(completion.id) {
@@ -82,7 +82,7 @@ impl Link {
     }
 
     /// Waits until there is nothing under way, and says how it ended.
-    pub(super) fn drain(&mut self) -> Option<Ended> {
+    pub(crate) fn drain(&mut self) -> Option<Ended> {
         if !self.is_busy() {
             return None;
         }

@@ -1,0 +1,143 @@
+//! Interrupts that wait for a short window, on hosts whose KVM is backed by PVM.
+//!
+//! There, ring 0 runs in KVM's instruction emulator, which looks for interrupts when it is entered and not between two
+//! instructions. A guest that waits with interrupts off and lets them in for a moment never gets one: SeaBIOS does
+//! `sti; nop; pause; cli` while it waits for the floppy controller, and leaves KVM nowhere in between. So when that
+//! raises its interrupt, the guest of real mode goes on one instruction at a time for a while: then each is an entry.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kvm_bindings::{
+    KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_VCPUEVENT_VALID_SHADOW, kvm_guest_debug,
+};
+use kvm_ioctls::VcpuFd;
+use vmm_sys_util::errno;
+
+use crate::kick::Kicker;
+
+/// The ISA interrupt of the floppy controller, the one that firmware waits for in this way.
+const FLOPPY: u8 = 6;
+/// Instructions at most until the guest has had the interrupt and told the controller so. All interrupts of the timer
+/// that wait come first, one a window, some 400 instructions each: KVM delivers those that it could not, later.
+const MOST_STEPS: u32 = 100_000;
+/// CR0: protected mode.
+const PE: u64 = 1;
+
+/// The interrupt's level, and the vCPU that it goes to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FloppyLine(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    high: AtomicBool,
+    /// It has risen, and no window was looked for.
+    risen: AtomicBool,
+    vcpu: Mutex<Option<Arc<Kicker>>>,
+}
+
+impl FloppyLine {
+    /// An interrupt's level is this.
+    pub(crate) fn set(&self, number: u8, level: bool) {
+        if number != FLOPPY || self.0.high.swap(level, Ordering::Relaxed) == level {
+            return;
+        }
+        self.0.risen.store(level, Ordering::Relaxed);
+        let vcpu = self.0.vcpu.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (true, Some(vcpu)) = (level, &*vcpu) {
+            vcpu.kick();
+        }
+    }
+
+    fn is_high(&self) -> bool {
+        self.0.high.load(Ordering::Relaxed)
+    }
+}
+
+/// The first vCPU's search for windows.
+#[derive(Debug)]
+pub(crate) struct Windows {
+    line: FloppyLine,
+    /// Instructions left of a search.
+    steps: u32,
+}
+
+impl Windows {
+    pub(crate) fn new(line: FloppyLine, vcpu: Arc<Kicker>) -> Self {
+        *line.0.vcpu.lock().unwrap_or_else(PoisonError::into_inner) = Some(vcpu);
+        Self { line, steps: 0 }
+    }
+
+    /// The guest has left.
+    pub(crate) fn left(&mut self, fd: &mut VcpuFd) -> Result<(), errno::Error> {
+        if self.steps == 0 && !self.line.0.risen.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        if self.steps > 0 {
+            self.steps -= 1;
+            if fd.get_kvm_run().if_flag != 0 {
+                open(fd)?;
+            }
+            if !self.line.is_high() {
+                self.steps = 0;
+            }
+            return match self.steps {
+                0 => step(fd, false),
+                _ => Ok(()),
+            };
+        }
+        let on = fd.get_kvm_run().if_flag != 0;
+        if on || fd.get_sregs()?.cr0 & PE != 0 {
+            return Ok(());
+        }
+        self.steps = MOST_STEPS;
+        step(fd, true)
+    }
+}
+
+impl Drop for Windows {
+    fn drop(&mut self) {
+        let vcpu = self.line.0.vcpu.lock();
+        *vcpu.unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Lifts the shadow of STI, which on PVM lies on all of so short a window, and has KVM look for interrupts.
+fn open(fd: &VcpuFd) -> Result<(), errno::Error> {
+    let mut events = fd.get_vcpu_events()?;
+    events.interrupt.shadow = 0;
+    events.flags = KVM_VCPUEVENT_VALID_SHADOW;
+    fd.set_vcpu_events(&events)
+}
+
+fn step(fd: &VcpuFd, on: bool) -> Result<(), errno::Error> {
+    let control = if on {
+        KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP
+    } else {
+        0
+    };
+    let debug = kvm_guest_debug {
+        control,
+        ..kvm_guest_debug::default()
+    };
+    fd.set_guest_debug(&debug)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_floppy_controllers_line_is_watched() {
+        let line = FloppyLine::default();
+        line.set(14, true);
+        assert!(!line.is_high());
+        line.set(6, true);
+        assert!(line.is_high() && line.0.risen.swap(false, Ordering::Relaxed));
+        // It has not risen again.
+        line.set(6, true);
+        assert!(!line.0.risen.load(Ordering::Relaxed));
+        line.set(6, false);
+        assert!(!line.is_high());
+    }
+}
