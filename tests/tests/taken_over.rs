@@ -99,7 +99,7 @@ fn one_that_tells_its_end_and_stays_is_killed() {
     let most = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
     say(
         &channel,
-        &[&[4, 0, 0, 0, 0, 0, 0, 0, 0, 0], &most[..]].concat(),
+        &[&[4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &most[..]].concat(),
     );
     let ended = vm.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.output);

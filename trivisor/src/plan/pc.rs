@@ -331,18 +331,20 @@ fn holds<const N: usize>(file: &File, at: u64, wanted: &[u8; N]) -> bool {
     file.read_exact_at(&mut found, at).is_ok() && found == *wanted
 }
 
-/// Whether a disk begins with a sector that a PC would boot. A raw image that cannot be read has none; one of another
-/// format may have: what is wrong with it is told when it is opened for good.
+/// Whether a disk begins with a sector that a PC would boot. A file that cannot be opened has none; one whose format
+/// is broken may have: what is wrong with it is told when it is opened for good.
 pub(super) fn has_boot_sector(disk: &DiskArgument) -> bool {
     if disk.vhost_user.is_some() {
         return false;
     }
+    let Ok(file) = image::open_plain(&disk.file) else {
+        return false;
+    };
     let format = disk
         .format
         .map_or_else(|| Format::of_name(&disk.file), Format::from);
     if format == Format::Raw {
-        let file = image::open_plain(&disk.file);
-        return file.is_ok_and(|file| holds(&file, BOOT_SECTOR.0, &BOOT_SECTOR.1));
+        return holds(&file, BOOT_SECTOR.0, &BOOT_SECTOR.1);
     }
     let (at, signature) = BOOT_SECTOR;
     let mut found = [0; BOOT_SECTOR.1.len()];
