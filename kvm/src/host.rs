@@ -5,6 +5,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::fd::{FromRawFd, IntoRawFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::{fmt, io};
 
 use kvm_ioctls::Cap;
@@ -93,10 +94,24 @@ impl fmt::Display for HostKind {
     }
 }
 
+/// A piece of work that is done beside the calling thread's.
+pub type Errand = Box<dyn FnOnce() + Send>;
+
+/// Gives an errand to a thread that waits for some; false when that has gone.
+pub type Errands = Arc<dyn Fn(Errand) -> bool + Send + Sync>;
+
 /// A handle on the host's KVM.
-#[derive(Debug)]
 pub struct Kvm {
     fd: kvm_ioctls::Kvm,
+    errands: Option<Errands>,
+}
+
+impl fmt::Debug for Kvm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kvm")
+            .field("fd", &self.fd)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Kvm {
@@ -136,7 +151,15 @@ impl Kvm {
         if found != API_VERSION {
             return Err(KvmError::Version { found });
         }
-        Ok(Self { fd })
+        Ok(Self { fd, errands: None })
+    }
+
+    /// What a VM has to wait for while it is made is given to `errands` from now on, which spares it the start of a
+    /// thread of its own.
+    #[must_use]
+    pub fn with_errands(mut self, errands: Errands) -> Self {
+        self.errands = Some(errands);
+        self
     }
 
     /// Checks that KVM has everything that we need: a question for each capability, so a VMM that starts
@@ -159,5 +182,9 @@ impl Kvm {
 
     pub(crate) const fn fd(&self) -> &kvm_ioctls::Kvm {
         &self.fd
+    }
+
+    pub(crate) const fn errands(&self) -> Option<&Errands> {
+        self.errands.as_ref()
     }
 }

@@ -24,7 +24,7 @@ mod tests;
 
 pub use doorbell::VmDoorbells;
 pub use exit::{Exit, Io, RunError};
-pub use host::{HostKind, Kvm, KvmError};
+pub use host::{Errand, Errands, HostKind, Kvm, KvmError};
 pub use irqchip::{IrqchipKind, KernelPins, LocalApics};
 pub use kick::{Kicker, install_kick_handler};
 pub use physical::PhysicalMemory;

@@ -111,7 +111,7 @@ impl Vm {
             IrqchipKind::Kernel => irqchip::create(&fd)?,
         }
         let preparation = if pvm {
-            Preparation::start(&fd)?
+            Preparation::start(&fd, kvm.errands())?
         } else {
             fd.set_tss_address(TSS_ADDRESS)
                 .map_err(refused("the address of its task state"))?;
@@ -207,7 +207,7 @@ impl Vm {
     /// What KVM refused.
     pub fn create_vcpu(&mut self, index: u8) -> Result<Vcpu, VmError> {
         if let Some(preparation) = self.preparation.take() {
-            preparation.finish()?;
+            preparation.finish(&self.fd)?;
         }
         let fd = self
             .fd

@@ -8,10 +8,9 @@
 //! The breakpoint slows ring 0 down, so it is set no earlier than the guest has written LSTAR, which an
 //! MSR filter reports.
 
-use std::panic::resume_unwind;
 use std::path::Path;
-use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::sync::{Arc, mpsc};
+use std::thread::Builder;
 
 use kvm_bindings::{
     KVM_CAP_X86_USER_SPACE_MSR, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_USE_HW_BP,
@@ -22,6 +21,7 @@ use trivisor_emulator::{Access, AccessKind};
 
 use crate::exit::{Io, RunError};
 use crate::finish::{self, Finisher};
+use crate::host::Errands;
 use crate::msr;
 use crate::vm::{VmError, enable, refused};
 
@@ -56,11 +56,14 @@ pub(crate) fn is_host() -> bool {
 /// A VM's preparation, which goes on beside that of its memory: KVM waits for every reader of what it replaces, with
 /// the filter as with a slot, and the two waits become one.
 #[derive(Debug)]
-pub(crate) struct Preparation(JoinHandle<Result<(), VmError>>);
+pub(crate) struct Preparation(mpsc::Receiver<Result<(), VmError>>);
 
 impl Preparation {
     /// Lets the guest's writes of STAR, LSTAR and FMASK come out. `None`: without a thread it has been done by now.
-    pub(crate) fn start(fd: &Arc<VmFd>) -> Result<Option<Self>, VmError> {
+    pub(crate) fn start(
+        fd: &Arc<VmFd>,
+        errands: Option<&Errands>,
+    ) -> Result<Option<Self>, VmError> {
         enable(
             fd,
             KVM_CAP_X86_USER_SPACE_MSR,
@@ -68,16 +71,26 @@ impl Preparation {
             "exits on writes of MSRs",
         )?;
         let theirs = Arc::clone(fd);
-        let thread = Builder::new().spawn(move || set_filter(&theirs));
-        match thread {
-            Ok(thread) => Ok(Some(Self(thread))),
-            Err(_no_thread) => set_filter(fd).map(|()| None),
+        let (tell, told) = mpsc::channel();
+        let errand = Box::new(move || {
+            // Who does not listen has given the VM up.
+            let _given_up = tell.send(set_filter(&theirs));
+        });
+        let taken = match errands {
+            Some(give) => give(errand),
+            None => Builder::new().spawn(errand).is_ok(),
+        };
+        if taken {
+            Ok(Some(Self(told)))
+        } else {
+            set_filter(fd).map(|()| None)
         }
     }
 
     /// Waits for its end: no vCPU may run before.
-    pub(crate) fn finish(self) -> Result<(), VmError> {
-        self.0.join().unwrap_or_else(|panic| resume_unwind(panic))
+    pub(crate) fn finish(self, fd: &VmFd) -> Result<(), VmError> {
+        // A thread that went away has not done it.
+        self.0.recv().unwrap_or_else(|_| set_filter(fd))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::control::vm::{Over, Vm};
 use crate::control::{Control, spawn};
 use crate::failure::{CRASHED, Failure};
 use crate::protocol::{Counters, End, cpu_time};
+use crate::vm_process::IoThread;
 
 /// What `--metrics` writes.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -49,7 +50,10 @@ impl Control {
         if end == End::Reset && self.plan.reboot && self.ending.is_none() {
             let (vm, wires, life) = Vm::start(&self.plan)?;
             if let Some(life) = life {
-                spawn("vm", life).map_err(Failure::no_thread("the VM's thread"))?;
+                let (io, serve) = IoThread::waiting();
+                let refused = || Failure::no_thread("the VM's threads");
+                spawn("io", serve).map_err(refused())?;
+                spawn("vm", move || life(&io)).map_err(refused())?;
             }
             self.vm = vm;
             self.output.connect(wires.relay);

@@ -37,6 +37,7 @@ use crate::control::vm::{Over, Vm, Wires};
 use crate::failure::{Failure, HOST, TIMEOUT};
 use crate::plan::{Plan, Sink};
 use crate::protocol::Report;
+use crate::vm_process::IoThread;
 
 /// Runs a VM until its end; the exit status.
 pub(crate) fn run(plan: Plan) -> Result<u8, Failure> {
@@ -70,9 +71,16 @@ fn run_plan(plan: &Arc<Plan>, started: Instant) -> Result<u8, Failure> {
     let Some(life) = life else {
         return control();
     };
-    // The calling thread is the VM's: its start is what is waited for.
+    // The calling thread is the VM's: its start is what is waited for, and the others wait for nobody's.
+    let (io, serve) = IoThread::waiting();
+    let control = move || {
+        spawn("io", serve).map_err(Failure::no_thread("the thread for console and requests"))?;
+        control()
+    };
     let control = spawn("control", control).map_err(Failure::no_thread("the control thread"))?;
-    life();
+    life(&io);
+    // It has nothing more to wait for.
+    drop(io);
     control.join().unwrap_or_else(|_| {
         Err(Failure::host(
             "the control thread ended by a panic",

@@ -12,7 +12,7 @@ use trivisor_sandbox::process::{self, Child, ExitStatus};
 use crate::failure::{Failure, HOST};
 use crate::plan::Plan;
 use crate::protocol::Channel;
-use crate::vm_process::{self, Pipes, explain};
+use crate::vm_process::{self, IoThread, Pipes, explain};
 
 /// Exit status of a VM process that touched a page of an image that is not there any more.
 const BUS_ERROR: u8 = 77;
@@ -24,8 +24,8 @@ pub(crate) enum Runner {
     Thread,
 }
 
-/// A VM's life, for a thread of this process.
-pub(crate) type Life = Box<dyn FnOnce() + Send>;
+/// A VM's life, for a thread of this process, and one more that serves.
+pub(crate) type Life = Box<dyn FnOnce(&IoThread) + Send>;
 
 impl Runner {
     /// Starts the VM's process, or gives its life to a thread.
@@ -37,12 +37,12 @@ impl Runner {
         // Before any thread, in the child as well: one that has ended leaves its heap to the next, which is jailed.
         process::one_heap();
         if plan.jailed {
-            let child = || vm_process::enter_process(plan, &channel, pipes, BUS_ERROR);
+            let child = || vm_process::enter_process(plan, channel, pipes, BUS_ERROR);
             return Ok((Self::Process(process::fork(child)?), None));
         }
         process::exit_on_bus_error(HOST, explain::image_gone)?;
         let plan = plan.clone();
-        let life = move || vm_process::enter_thread(&plan, &channel, pipes);
+        let life = move |io: &IoThread| vm_process::enter_thread(&plan, channel, pipes, io);
         Ok((Self::Thread, Some(Box::new(life))))
     }
 

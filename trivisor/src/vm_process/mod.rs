@@ -2,6 +2,7 @@
 //! the control process how it went. Its main thread runs vCPU 0, and one more serves console and requests.
 
 pub(crate) mod explain;
+mod io_thread;
 mod jail;
 mod keyboard;
 mod pc;
@@ -13,7 +14,7 @@ mod virtio;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use rustix::event::EventfdFlags;
@@ -29,6 +30,7 @@ use trivisor_vmm_core::{
 };
 
 use self::explain::{explain_machine, jail_failure};
+pub(crate) use self::io_thread::IoThread;
 use self::jail::Jail;
 use self::keyboard::Hands;
 use self::tail::{Tail, Tee};
@@ -80,15 +82,16 @@ fn open_output(
 
 /// The whole life of a VM process; its exit status says only whether it could tell its end. A bus error ends
 /// it with `bus_error`.
-pub(crate) fn enter_process(plan: &Plan, channel: &Channel, pipes: Pipes, bus_error: u8) -> u8 {
+pub(crate) fn enter_process(plan: &Arc<Plan>, channel: Channel, pipes: Pipes, bus_error: u8) -> u8 {
     let prepare = || {
-        isolate(plan, channel, &pipes).map_err(Failure::refused("a process group"))?;
+        isolate(plan, &channel, &pipes).map_err(Failure::refused("a process group"))?;
         process::exit_on_bus_error(bus_error, || ())
             .map_err(Failure::refused("a handler of bus errors"))
     };
     let told = match prepare() {
-        Ok(()) => live(plan, channel, pipes, |process, end| {
-            let process = process.and_then(VmProcess::close_disks);
+        Ok(()) => live(plan, channel, pipes, &IoThread::Unborn, |process, end| {
+            let channel = process.channel.clone();
+            let process = process.close_disks();
             let told = channel.send(&end);
             // The kernel takes all of it back at exit, sooner than we could.
             std::mem::forget(process);
@@ -100,11 +103,13 @@ pub(crate) fn enter_process(plan: &Plan, channel: &Channel, pipes: Pipes, bus_er
 }
 
 /// The same on a thread of the control process.
-pub(crate) fn enter_thread(plan: &Plan, channel: &Channel, pipes: Pipes) {
+pub(crate) fn enter_thread(plan: &Arc<Plan>, channel: Channel, pipes: Pipes, io: &IoThread) {
+    let reboots = plan.reboot;
     // Nobody is left to hear of an error.
-    let _told = live(plan, channel, pipes, |process, end| {
-        let process = process.and_then(VmProcess::close_disks);
-        if plan.reboot {
+    let _told = live(plan, channel, pipes, io, move |process, end| {
+        let channel = process.channel.clone();
+        let process = process.close_disks();
+        if reboots {
             // The next machine may need its memory.
             drop(process);
             channel.send(&end)
@@ -117,49 +122,47 @@ pub(crate) fn enter_thread(plan: &Plan, channel: &Channel, pipes: Pipes) {
     });
 }
 
-/// From the machine's making to its end. The calling thread becomes that of vCPU 0, and another serves console
+/// From the machine's making to its end. The calling thread becomes that of vCPU 0, and `io` serves console
 /// and requests: the guest's first instruction waits for no thread to come to life. `finish` tells the end and
 /// takes the machine down.
-fn live<'a>(
-    plan: &'a Plan,
-    channel: &'a Channel,
+fn live(
+    plan: &Arc<Plan>,
+    channel: Channel,
     pipes: Pipes,
-    finish: impl FnOnce(Option<VmProcess<'a>>, Report) -> io::Result<()> + Send,
+    io: &IoThread,
+    finish: impl FnOnce(VmProcess, Report) -> io::Result<()> + Send + 'static,
 ) -> io::Result<()> {
-    let mut process = match VmProcess::new(plan, channel, pipes) {
+    let channel = Arc::new(channel);
+    let mut process = match VmProcess::new(plan.clone(), channel.clone(), pipes, io) {
         Ok(process) => process,
-        Err(failure) => return finish(None, Report::Failed(failure)),
+        Err(failure) => return channel.send(&Report::Failed(failure)),
     };
     let (first, jail) = match process.prepare_run() {
         Ok(ready) => ready,
-        Err(failure) => return finish(Some(process), Report::Failed(failure)),
+        Err(failure) => return finish(process, Report::Failed(failure)),
     };
     // Without a thread it is still here, to tell of that.
-    let server = Mutex::new(Some((process, finish)));
-    std::thread::scope(|scope| {
-        let serve = || {
-            let (mut process, finish) = take(&server)?;
+    let server = Arc::new(Mutex::new(Some((process, finish))));
+    let (tell, told) = mpsc::channel();
+    let theirs = server.clone();
+    let serve = Box::new(move || {
+        let served = take(&theirs).and_then(|(mut process, finish)| {
             let end = process.serve_to_end(jail.as_ref());
-            finish(Some(process), end)
-        };
-        let io = std::thread::Builder::new()
-            .name("io".into())
-            .spawn_scoped(scope, serve);
-        match io {
-            Ok(io) => {
-                first.run();
-                io.join()
-                    .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
-            }
-            Err(error) => {
-                // The machine waits for all of its vCPUs.
-                drop(first);
-                let (process, finish) = take(&server)?;
-                let failure = Failure::no_thread("the thread for console and requests")(error);
-                finish(Some(process), Report::Failed(failure))
-            }
-        }
-    })
+            finish(process, end)
+        });
+        // Where this thread's vCPU is gone as well, nobody waits.
+        let _heard = tell.send(served);
+    });
+    if let Err(error) = io.take_over(serve) {
+        // The machine waits for all of its vCPUs.
+        drop(first);
+        let (process, finish) = take(&server)?;
+        let failure = Failure::no_thread("the thread for console and requests")(error);
+        return finish(process, Report::Failed(failure));
+    }
+    first.run();
+    told.recv()
+        .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
 }
 
 fn take<T>(slot: &Mutex<Option<T>>) -> io::Result<T> {
@@ -187,9 +190,9 @@ fn isolate(plan: &Plan, channel: &Channel, pipes: &Pipes) -> io::Result<()> {
     process::close_all_but(&keep)
 }
 
-struct VmProcess<'a> {
-    plan: &'a Plan,
-    channel: &'a Channel,
+struct VmProcess {
+    plan: Arc<Plan>,
+    channel: Arc<Channel>,
     machine: Machine,
     pmem: Vec<Arc<FileMapping>>,
     consoles: Vec<ConsolePump>,
@@ -207,12 +210,17 @@ struct VmProcess<'a> {
     ended: Arc<OwnedFd>,
 }
 
-impl<'a> VmProcess<'a> {
-    fn new(plan: &'a Plan, channel: &'a Channel, pipes: Pipes) -> Result<Self, Failure> {
+impl VmProcess {
+    fn new(
+        plan: Arc<Plan>,
+        channel: Arc<Channel>,
+        pipes: Pipes,
+        io: &IoThread,
+    ) -> Result<Self, Failure> {
         let tail = Tail::default();
         let (serial, serial_watch) = open_output(pipes.serial, &tail)?;
         let (console, console_watch) = open_output(pipes.console, &tail)?;
-        let pmem = map_disks(plan)?;
+        let pmem = map_disks(&plan)?;
         let images = plan.pmem.iter().zip(&pmem);
         let nvdimms = images.filter(|(disk, _)| !plan.is_virtio_pmem(disk));
         let workers = Workers::default();
@@ -220,15 +228,18 @@ impl<'a> VmProcess<'a> {
             .kvm
             .try_clone()
             .map_err(Failure::refused("a descriptor"))?;
-        let kvm = Kvm::from_file(kvm).map_err(|error| crate::plan::no_kvm(&error))?;
-        let devices = virtio::config(plan, console, &pmem, &workers)?;
+        let mut kvm = Kvm::from_file(kvm).map_err(|error| crate::plan::no_kvm(&error))?;
+        if let Some(errands) = io.errands() {
+            kvm = kvm.with_errands(errands);
+        }
+        let devices = virtio::config(&plan, console, &pmem, &workers)?;
         let config = MachineConfig {
             mode: plan.mode,
             cpus: plan.cpus,
             memory_bytes: plan.memory_bytes,
             ram: plan.ram.clone(),
             boot: match &plan.kernel {
-                Some(kernel) => Some(boot_config(plan, &kernel.file, &devices)?),
+                Some(kernel) => Some(boot_config(&plan, &kernel.file, &devices)?),
                 None => None,
             },
             serial,
@@ -236,10 +247,10 @@ impl<'a> VmProcess<'a> {
             debug_exit: plan.debug_exit,
             generation_id: random()?,
             virtio: devices,
-            pc: pc::config(plan, &workers)?,
+            pc: pc::config(&plan, &workers)?,
         };
         let mut machine =
-            Machine::new(&kvm, config).map_err(|error| explain_machine(&error, plan, &kvm))?;
+            Machine::new(&kvm, config).map_err(|error| explain_machine(&error, &plan, &kvm))?;
         let events = machine.events();
         let events = events.map_err(Failure::refused("a watch on what the devices wait for"))?;
         // In the board's order: the serial port, then virtio's.

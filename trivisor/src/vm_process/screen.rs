@@ -7,7 +7,7 @@ use trivisor_backends::display::FrameBuffer;
 use super::VmProcess;
 use crate::protocol::{Answer, MAX_TEXT, PIECE, Piece, Report};
 
-impl VmProcess<'_> {
+impl VmProcess {
     /// Answers a request for what the screen shows.
     pub(super) fn send_screen(&self, text: bool) -> io::Result<()> {
         let tell = |answer| self.channel.send(&Report::Answer(answer));

@@ -15,7 +15,7 @@ use super::jail::Jail;
 use crate::failure::Failure;
 use crate::protocol::{Answer, Counters, End, Report, Request, cpu_time};
 
-impl VmProcess<'_> {
+impl VmProcess {
     /// Jails the calling thread, serves until the run is over, and says how it ended.
     pub(super) fn serve_to_end(&mut self, jail: Option<&Jail>) -> Report {
         if let Some(Err(error)) = jail.map(Jail::enter) {
@@ -182,7 +182,7 @@ impl VmProcess<'_> {
                 report: report.to_string(),
                 last_lines: self.tail.text(),
             },
-            Outcome::HostFailed(failure) => End::HostFailed(explain_host(&failure, self.plan)),
+            Outcome::HostFailed(failure) => End::HostFailed(explain_host(&failure, &self.plan)),
         };
         for (disk, mapping) in self.plan.pmem.iter().zip(&self.pmem) {
             if !disk.read_only

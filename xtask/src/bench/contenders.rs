@@ -31,6 +31,11 @@ pub(super) struct Contender {
 }
 
 impl Contender {
+    /// It is ours, whose failures are no peer's.
+    pub(super) fn is_ours(&self) -> bool {
+        self.name.starts_with("trivisor")
+    }
+
     /// The command that starts the guest, which greets and resets.
     pub(super) fn command(&self) -> Result<Command> {
         self.complete(Command::new(&self.program), "")
