@@ -69,6 +69,9 @@ pub enum RunError {
         /// KVM_EXIT_*.
         reason: u32,
     },
+    /// KVM did not take what a quirk of the host needs before the first entry.
+    #[error("KVM refused a filter of MSRs")]
+    Filter(#[source] errno::Error),
     /// KVM did not give or take registers.
     #[error("KVM refused the vCPU's state")]
     State(#[from] errno::Error),

@@ -11,6 +11,7 @@ use std::{fmt, io};
 use kvm_ioctls::Cap;
 use thiserror::Error;
 
+use crate::beside::Errands;
 use crate::quirks;
 
 /// The device node.
@@ -94,15 +95,9 @@ impl fmt::Display for HostKind {
     }
 }
 
-/// A piece of work that is done beside the calling thread's.
-pub type Errand = Box<dyn FnOnce() + Send>;
-
-/// Gives an errand to a thread that waits for some; false when that has gone.
-pub type Errands = Arc<dyn Fn(Errand) -> bool + Send + Sync>;
-
 /// A handle on the host's KVM.
 pub struct Kvm {
-    fd: kvm_ioctls::Kvm,
+    fd: Arc<kvm_ioctls::Kvm>,
     errands: Option<Errands>,
 }
 
@@ -151,7 +146,10 @@ impl Kvm {
         if found != API_VERSION {
             return Err(KvmError::Version { found });
         }
-        Ok(Self { fd, errands: None })
+        Ok(Self {
+            fd: Arc::new(fd),
+            errands: None,
+        })
     }
 
     /// What a VM has to wait for while it is made is given to `errands` from now on, which spares it the start of a
@@ -180,7 +178,7 @@ impl Kvm {
         self.fd.get_max_vcpus()
     }
 
-    pub(crate) const fn fd(&self) -> &kvm_ioctls::Kvm {
+    pub(crate) const fn fd(&self) -> &Arc<kvm_ioctls::Kvm> {
         &self.fd
     }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod beside;
 mod cpu_table;
 mod cpuid;
 mod doorbell;
@@ -22,9 +23,10 @@ mod vm;
 #[cfg(test)]
 mod tests;
 
+pub use beside::{Errand, Errands};
 pub use doorbell::VmDoorbells;
 pub use exit::{Exit, Io, RunError};
-pub use host::{Errand, Errands, HostKind, Kvm, KvmError};
+pub use host::{HostKind, Kvm, KvmError};
 pub use irqchip::{IrqchipKind, KernelPins, LocalApics};
 pub use kick::{Kicker, install_kick_handler};
 pub use physical::PhysicalMemory;

@@ -19,7 +19,7 @@ use crate::kick::Kicker;
 use crate::msr;
 use crate::physical::PhysicalMemory;
 use crate::posted::PostedWrites;
-use crate::quirks::pvm::Repair;
+use crate::quirks::pvm::{Filter, Repair};
 use crate::quirks::pvm_frame;
 use crate::quirks::window::{FloppyLine, Windows};
 use crate::registers;
@@ -35,6 +35,8 @@ pub struct Vcpu {
     posted: Option<Arc<PostedWrites>>,
     /// What a PVM host needs; `None` elsewhere.
     repair: Option<Repair>,
+    /// What must be set before a vCPU enters the guest; the first one, for which the others wait, sees to it.
+    filter: Option<Filter>,
     /// And its first vCPU where the kernel has the 8259s.
     windows: Option<Windows>,
 }
@@ -57,6 +59,7 @@ impl Vcpu {
         fd: VcpuFd,
         index: u8,
         cpuid: &CpuId,
+        filter: Option<Filter>,
         pvm: bool,
         line: Option<FloppyLine>,
     ) -> Result<Self, VmError> {
@@ -79,6 +82,7 @@ impl Vcpu {
             kicker,
             posted: None,
             repair: pvm.then(Repair::default),
+            filter,
             windows,
         })
     }
@@ -164,6 +168,9 @@ impl Vcpu {
     /// # Errors
     /// When the vCPU cannot go on.
     pub fn run(&mut self, io: &mut impl Io, memory: &PhysicalMemory) -> Result<Exit, RunError> {
+        if let Some(filter) = self.filter.take() {
+            filter.finish().map_err(RunError::Filter)?;
+        }
         let exit = self.fd.run();
         if let Some(posted) = &self.posted {
             posted.carry_out(io);

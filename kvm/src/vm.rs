@@ -14,13 +14,14 @@ use trivisor_buses::Posted;
 use trivisor_memory::{GuestRam, Slot};
 use vmm_sys_util::errno;
 
+use crate::beside::{Beside, Pending};
 use crate::cpuid;
 use crate::doorbell::VmDoorbells;
 use crate::host::Kvm;
 use crate::irqchip::{self, IrqchipKind, KernelPins, LocalApics};
 use crate::posted::{PostedWrites, VmPosted};
 use crate::quirks::window::FloppyLine;
-use crate::quirks::{self, pvm::Preparation};
+use crate::quirks::{self, pvm::Filter};
 use crate::slots::MemorySlots;
 use crate::vcpu::Vcpu;
 
@@ -72,13 +73,17 @@ const TSS_ADDRESS: usize = 0xfffb_d000;
 pub struct Vm {
     fd: Arc<VmFd>,
     apics: Arc<LocalApics>,
-    cpuid: CpuId,
+    kvm: Arc<kvm_ioctls::Kvm>,
+    /// Until the first vCPU is made, on PVM hosts.
+    beside: Option<Beside>,
+    /// What it was asked for.
+    supported: Option<Pending<Result<CpuId, VmError>>>,
+    /// Since the first vCPU.
+    cpuid: Option<CpuId>,
     vcpus: u8,
     pvm: bool,
     /// An ISA interrupt that firmware waits for, where the kernel has the 8259s.
     floppy: FloppyLine,
-    /// What must end before the first vCPU is made.
-    preparation: Option<Preparation>,
     /// It has 8259s, an I/O APIC and an 8254 in the kernel.
     kernel_irqchip: bool,
     slots: Arc<MemorySlots>,
@@ -99,8 +104,15 @@ impl Vm {
     /// # Errors
     /// What KVM refused.
     pub fn new(kvm: &Kvm, irqchip: IrqchipKind, vcpus: u8) -> Result<Self, VmError> {
-        let fd = Arc::new(kvm.fd().create_vm().map_err(refused("a virtual machine"))?);
         let pvm = quirks::pvm::is_host();
+        let kvm_fd = Arc::clone(kvm.fd());
+        let beside = pvm.then(|| Beside::new(kvm.errands()));
+        // There, each CPUID instruction of KVM is an exit of the machine that it runs in: some 300 us together.
+        let supported = beside.as_ref().map(|beside| {
+            let kvm = Arc::clone(&kvm_fd);
+            beside.begin(move || supported_by(&kvm))
+        });
+        let fd = Arc::new(kvm.fd().create_vm().map_err(refused("a virtual machine"))?);
         match irqchip {
             IrqchipKind::Split { pins } => enable(
                 &fd,
@@ -110,13 +122,12 @@ impl Vm {
             )?,
             IrqchipKind::Kernel => irqchip::create(&fd)?,
         }
-        let preparation = if pvm {
-            Preparation::start(&fd, kvm.errands())?
+        if pvm {
+            quirks::pvm::enable_filter(&fd)?;
         } else {
             fd.set_tss_address(TSS_ADDRESS)
                 .map_err(refused("the address of its task state"))?;
-            None
-        };
+        }
         // Older kernels lack it and hand failures of ring 0 back all the same.
         let _older = enable(
             &fd,
@@ -124,21 +135,18 @@ impl Vm {
             1,
             "exits on emulation failure",
         );
-        let supported = kvm
-            .fd()
-            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-            .map_err(refused("the list of CPU features"))?;
-        let cpuid = cpuid::for_vm(&supported, vcpus, pvm);
         let apics = LocalApics::new(Arc::clone(&fd));
         let slots = MemorySlots::new(Arc::clone(&fd));
         Ok(Self {
             fd,
             apics,
-            cpuid,
+            kvm: kvm_fd,
+            beside,
+            supported,
+            cpuid: None,
             vcpus,
             pvm,
             floppy: FloppyLine::default(),
-            preparation,
             kernel_irqchip: irqchip == IrqchipKind::Kernel,
             slots,
         })
@@ -206,9 +214,9 @@ impl Vm {
     /// # Errors
     /// What KVM refused.
     pub fn create_vcpu(&mut self, index: u8) -> Result<Vcpu, VmError> {
-        if let Some(preparation) = self.preparation.take() {
-            preparation.finish(&self.fd)?;
-        }
+        // No earlier, for RAM would have to wait as well.
+        let filter = self.beside.take();
+        let filter = filter.map(|beside| Filter::begin(&self.fd, beside));
         let fd = self
             .fd
             .create_vcpu(index.into())
@@ -219,8 +227,21 @@ impl Vm {
             })?;
         let line = self.pvm && self.kernel_irqchip && index == 0;
         let line = line.then(|| self.floppy.clone());
-        let cpuid = cpuid::for_vcpu(&self.cpuid, index);
-        Vcpu::new(fd, index, &cpuid, self.pvm, line)
+        let cpuid = cpuid::for_vcpu(self.cpuid()?, index);
+        Vcpu::new(fd, index, &cpuid, filter, self.pvm, line)
+    }
+
+    /// What its vCPUs can do.
+    fn cpuid(&mut self) -> Result<&CpuId, VmError> {
+        let cpuid = match self.cpuid.take() {
+            Some(cpuid) => cpuid,
+            None => {
+                let supported = self.supported.take().and_then(Pending::wait);
+                let supported = supported.unwrap_or_else(|| supported_by(&self.kvm))?;
+                cpuid::for_vm(&supported, self.vcpus, self.pvm)
+            }
+        };
+        Ok(self.cpuid.insert(cpuid))
     }
 
     /// Has writes of all of its `vcpus` posted at `places`; once. Who looks at a device there from outside of the
@@ -245,6 +266,11 @@ impl Vm {
         }
         Ok(Some(posted))
     }
+}
+
+fn supported_by(kvm: &kvm_ioctls::Kvm) -> Result<CpuId, VmError> {
+    kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+        .map_err(refused("the list of CPU features"))
 }
 
 pub(crate) fn enable(

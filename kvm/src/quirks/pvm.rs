@@ -9,8 +9,7 @@
 //! MSR filter reports.
 
 use std::path::Path;
-use std::sync::{Arc, mpsc};
-use std::thread::Builder;
+use std::sync::Arc;
 
 use kvm_bindings::{
     KVM_CAP_X86_USER_SPACE_MSR, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_USE_HW_BP,
@@ -18,12 +17,13 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{MsrFilterDefaultAction, MsrFilterRange, MsrFilterRangeFlags, VmFd};
 use trivisor_emulator::{Access, AccessKind};
+use vmm_sys_util::errno;
 
+use crate::beside::{Beside, Pending};
 use crate::exit::{Io, RunError};
 use crate::finish::{self, Finisher};
-use crate::host::Errands;
 use crate::msr;
-use crate::vm::{VmError, enable, refused};
+use crate::vm::{VmError, enable};
 
 const STAR: u32 = 0xc000_0081;
 const LSTAR: u32 = 0xc000_0082;
@@ -53,48 +53,51 @@ pub(crate) fn is_host() -> bool {
     Path::new("/sys/module/kvm_pvm").exists()
 }
 
-/// A VM's preparation, which goes on beside that of its memory: KVM waits for every reader of what it replaces, with
-/// the filter as with a slot, and the two waits become one.
-#[derive(Debug)]
-pub(crate) struct Preparation(mpsc::Receiver<Result<(), VmError>>);
+/// Lets the guest's writes of STAR, LSTAR and FMASK come out, once [`set_filter`] has told which.
+pub(crate) fn enable_filter(fd: &VmFd) -> Result<(), VmError> {
+    enable(
+        fd,
+        KVM_CAP_X86_USER_SPACE_MSR,
+        KVM_MSR_EXIT_REASON_FILTER.into(),
+        "exits on writes of MSRs",
+    )
+}
 
-impl Preparation {
-    /// Lets the guest's writes of STAR, LSTAR and FMASK come out. `None`: without a thread it has been done by now.
-    pub(crate) fn start(
-        fd: &Arc<VmFd>,
-        errands: Option<&Errands>,
-    ) -> Result<Option<Self>, VmError> {
-        enable(
-            fd,
-            KVM_CAP_X86_USER_SPACE_MSR,
-            KVM_MSR_EXIT_REASON_FILTER.into(),
-            "exits on writes of MSRs",
-        )?;
+/// A VM's filter of MSRs, which is set beside the making of the first vCPU: KVM waits for every reader of what it
+/// replaces, and anybody who changes a memory slot meanwhile waits as well.
+#[derive(Debug)]
+pub(crate) struct Filter {
+    fd: Arc<VmFd>,
+    pending: Pending<Result<(), errno::Error>>,
+    beside: Beside,
+}
+
+impl Filter {
+    pub(crate) fn begin(fd: &Arc<VmFd>, beside: Beside) -> Self {
         let theirs = Arc::clone(fd);
-        let (tell, told) = mpsc::channel();
-        let errand = Box::new(move || {
-            // Who does not listen has given the VM up.
-            let _given_up = tell.send(set_filter(&theirs));
-        });
-        let taken = match errands {
-            Some(give) => give(errand),
-            None => Builder::new().spawn(errand).is_ok(),
-        };
-        if taken {
-            Ok(Some(Self(told)))
-        } else {
-            set_filter(fd).map(|()| None)
+        Self {
+            fd: Arc::clone(fd),
+            pending: beside.begin(move || set_filter(&theirs)),
+            beside,
         }
     }
 
-    /// Waits for its end: no vCPU may run before.
-    pub(crate) fn finish(self, fd: &VmFd) -> Result<(), VmError> {
+    /// Waits until it is set: no vCPU may run before.
+    pub(crate) fn finish(self) -> Result<(), errno::Error> {
+        let Self {
+            fd,
+            pending,
+            beside,
+        } = self;
         // A thread that went away has not done it.
-        self.0.recv().unwrap_or_else(|_| set_filter(fd))
+        let set = pending.wait().unwrap_or_else(|| set_filter(&fd));
+        // Whoever confines threads before a guest runs knows nothing of one of ours.
+        drop(beside);
+        set
     }
 }
 
-fn set_filter(fd: &VmFd) -> Result<(), VmError> {
+fn set_filter(fd: &VmFd) -> Result<(), errno::Error> {
     let filter = MsrFilterRange {
         flags: MsrFilterRangeFlags::WRITE,
         base: STAR,
@@ -103,7 +106,6 @@ fn set_filter(fd: &VmFd) -> Result<(), VmError> {
         bitmap: &[0],
     };
     fd.set_msr_filter(MsrFilterDefaultAction::ALLOW, &[filter])
-        .map_err(refused("a filter of MSRs"))
 }
 
 /// One vCPU's repair of SYSCALL.

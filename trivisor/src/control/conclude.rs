@@ -50,7 +50,7 @@ impl Control {
         if end == End::Reset && self.plan.reboot && self.ending.is_none() {
             let (vm, wires, life) = Vm::start(&self.plan)?;
             if let Some(life) = life {
-                let (io, serve) = IoThread::waiting();
+                let (io, serve) = IoThread::waiting(None);
                 let refused = || Failure::no_thread("the VM's threads");
                 spawn("io", serve).map_err(refused())?;
                 spawn("vm", move || life(&io)).map_err(refused())?;

@@ -16,7 +16,7 @@ pub(crate) mod signals;
 mod sources;
 mod vm;
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -71,17 +71,21 @@ fn run_plan(plan: &Arc<Plan>, started: Instant) -> Result<u8, Failure> {
     let Some(life) = life else {
         return control();
     };
-    // The calling thread is the VM's: its start is what is waited for, and the others wait for nobody's.
-    let (io, serve) = IoThread::waiting();
-    let control = move || {
-        spawn("io", serve).map_err(Failure::no_thread("the thread for console and requests"))?;
-        control()
-    };
-    let control = spawn("control", control).map_err(Failure::no_thread("the control thread"))?;
+    // The calling thread is the VM's, whose start is what is waited for. The next one helps it; ours has time.
+    let (tell, told) = mpsc::channel();
+    let (io, serve) = IoThread::waiting(Some(Box::new(move || {
+        let theirs = tell.clone();
+        // Who has stopped listening has panicked.
+        let control = move || drop(theirs.send(control()));
+        if let Err(error) = spawn("control", control) {
+            drop(tell.send(Err(Failure::no_thread("the control thread")(error))));
+        }
+    })));
+    spawn("io", serve).map_err(Failure::no_thread("the thread for console and requests"))?;
     life(&io);
     // It has nothing more to wait for.
     drop(io);
-    control.join().unwrap_or_else(|_| {
+    told.recv().unwrap_or_else(|_| {
         Err(Failure::host(
             "the control thread ended by a panic",
             "please report this with the messages above",
