@@ -6,8 +6,9 @@ use crate::script::{Failure, Words};
 
 /// Operations after which the time is looked at: some hosts interpret the instruction that reads it, for microseconds.
 const LOOK: u64 = 16;
-/// Looks at a used ring, one after the other in vain, after which nothing will come any more: minutes.
-const MOST_IDLE: u64 = 1 << 32;
+/// Looks at a used ring, one after the other in vain, after which nothing will come any more: half a minute or
+/// more.
+const MOST_IDLE: u64 = 1 << 30;
 
 /// The rate of the time-stamp counter.
 ///

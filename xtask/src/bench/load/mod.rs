@@ -11,8 +11,22 @@ use super::contenders::Contender;
 pub(super) use self::observe::{Ear, Load, field};
 pub(super) use self::report::Section;
 
-/// How often a peer may fail while its system calls are counted.
+/// How often a peer may fail before it is left out: one loses a request now and then, and its guest waits for ever.
 const ATTEMPTS: usize = 3;
+
+/// Tries what a peer may fail at; ours may not.
+fn patiently<T>(contender: &Contender, mut run: impl FnMut() -> Result<T>) -> Result<Option<T>> {
+    for _ in 0..ATTEMPTS {
+        match run() {
+            Err(error) if !contender.is_ours() => {
+                println!("failed, of {ATTEMPTS} times: {error:#}")
+            }
+            done => return done.map(Some),
+        }
+    }
+    println!("{} is left out here", contender.name);
+    Ok(None)
+}
 
 /// All that was measured of a contender: for each load the rounds, and what was counted.
 #[derive(Debug)]
@@ -54,7 +68,10 @@ impl Work {
                 name: contender.name,
                 version: contender.version.clone(),
                 rounds: vec![Vec::new(); self.loads],
-                calls: self.count(contender, hear)?,
+                calls: patiently(contender, || {
+                    observe::calls(contender, &self.counted, self.device, &mut *hear)
+                })?
+                .unwrap_or_default(),
             });
         }
         for round in 0..rounds {
@@ -70,26 +87,13 @@ impl Work {
         Ok(rows)
     }
 
-    /// What a contender asked of the host's kernel; nothing where a peer fails under strace each time, which slows
-    /// calls so much that a request is lost here and there.
-    fn count(&self, contender: &Contender, ear: Ear<'_>) -> Result<Vec<Calls>> {
-        let mut attempt = || observe::calls(contender, &self.counted, self.device, &mut *ear);
-        for _ in 1..ATTEMPTS {
-            match attempt() {
-                Err(error) if !contender.is_ours() => println!("once more: {error:#}"),
-                counted => return counted,
-            }
-        }
-        attempt().or_else(|error| {
-            println!("its calls are not counted: {error:#}");
-            Ok(Vec::new())
-        })
-    }
-
     fn measure(&self, contender: &Contender, row: &mut Row, ear: Ear<'_>) -> Result<()> {
-        let command = contender.doing(&self.measured, None)?;
-        let loads =
-            observe::loads(command, self.device, ear).with_context(|| contender.name.to_owned())?;
+        let loads = patiently(contender, || {
+            let command = contender.doing(&self.measured, None)?;
+            let loads = observe::loads(command, self.device, &mut *ear);
+            loads.with_context(|| contender.name.to_owned())
+        })?;
+        let Some(loads) = loads else { return Ok(()) };
         ensure!(
             loads.len() == self.loads,
             "{}: {} loads instead of {}",

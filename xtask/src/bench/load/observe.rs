@@ -77,6 +77,9 @@ pub(super) fn loads(mut command: Command, device: &str, ear: Ear<'_>) -> Result<
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end();
         if line.starts_with("err ") {
+            // A next one may want the same disk.
+            child.kill()?;
+            child.wait()?;
             bail!("`{name}`: {line}");
         }
         let is_done = line.starts_with(&words.done);

@@ -46,7 +46,7 @@ impl Section {
     pub(in super::super) fn tables(&self, rows: &[Row]) -> String {
         let per_load = |of: fn(&Load) -> f64| {
             move |row: &Row, kind: usize| {
-                let loads = row.rounds.get(kind)?;
+                let loads = row.rounds.get(kind).filter(|loads| !loads.is_empty())?;
                 Some(median(loads.iter().map(of).collect()))
             }
         };
