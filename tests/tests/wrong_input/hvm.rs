@@ -119,8 +119,8 @@ fn a_qcow2_boots_by_what_it_holds() {
         to
     };
     let boots = {
-        // mov dx, 0x604; mov ax, 0x2000; out dx, ax: soft off.
-        let mut sector = vec![0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xf4];
+        // mov dx, 0x501; mov al, 21; out dx, al; hlt.
+        let mut sector = vec![0xba, 0x01, 0x05, 0xb0, 0x15, 0xee, 0xf4];
         sector.resize(510, 0);
         sector.extend([0x55, 0xaa]);
         sector.resize(4096, 0);
@@ -141,8 +141,9 @@ fn a_qcow2_boots_by_what_it_holds() {
         "is named like a qcow2 image",
     );
     for words in [&["--disk", boots.as_str()][..], &[boots.as_str()]] {
-        let (status, text) = run(&[&["run", "--timeout", "600"], words].concat());
-        assert_eq!(status, Some(0), "{words:?}: {text}");
+        let start = ["run", "--timeout", "600", "--debug-exit", "0x501"];
+        let (status, text) = run(&[&start, words].concat());
+        assert_eq!(status, Some(43), "{words:?}: {text}");
         assert!(!text.contains("nothing to boot"), "{text}");
     }
 }

@@ -15,11 +15,13 @@ pub(in super::super) struct Geometry {
 }
 
 impl Geometry {
-    /// What a disk of so many sectors says by itself.
-    pub(in super::super) const fn of(_sectors: u64) -> Self {
+    /// What a disk of so many sectors says by itself: 16 heads and 63 sectors, but that a small one has a cylinder too.
+    /// A BIOS reads no sector of a disk without any.
+    pub(in super::super) fn of(sectors: u64) -> Self {
+        let most = |value: u64, most: u8| u8::try_from(value).map_or(most, |value| value.min(most));
         Self {
-            heads: 16,
-            sectors: 63,
+            heads: most(sectors / 63, 16).max(1),
+            sectors: most(sectors, 63).max(1),
         }
     }
 
@@ -92,5 +94,41 @@ pub(super) fn name(file: &mut TaskFile, lba: u64, ext: bool, geometry: Geometry)
         let [head, ..] = head.to_le_bytes();
         (file.lba_low.now, file.lba_mid.now, file.lba_high.now) = (sector, low, high);
         file.device.set_head(head & 0xf);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_disk_has_a_cylinder_and_none_more_than_its_sectors() {
+        for sectors in [
+            1,
+            8,
+            62,
+            63,
+            64,
+            1007,
+            1008,
+            1009,
+            1 << 20,
+            MAX_CHS_SECTORS,
+            1 << 40,
+        ] {
+            let geometry = Geometry::of(sectors);
+            let cylinders = geometry.cylinders(sectors);
+            assert!(cylinders > 0, "{sectors}: {geometry:?}");
+            let reached = u64::from(cylinders) * geometry.per_cylinder();
+            assert!(reached <= sectors, "{sectors}: {geometry:?}");
+            if sectors >= 16 * 63 {
+                assert_eq!((geometry.heads, geometry.sectors), (16, 63));
+            }
+        }
+        let floppy = Geometry::of(8);
+        assert_eq!(
+            (floppy.heads, floppy.sectors, floppy.cylinders(8)),
+            (1, 8, 1)
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! One start of the bundled guest, measured from outside.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::control::Metrics;
 use crate::failure::Failure;
+
+/// Bytes of a request to the disk.
+const REQUEST: f64 = 131_072.0;
 
 /// What a start cost.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +28,8 @@ pub(crate) struct Start {
 pub(super) struct Machine<'a> {
     pub(super) mode: &'static str,
     pub(super) guest: &'a Path,
-    /// An image, where the mode has virtio devices.
-    pub(super) disk: Option<&'a Path>,
+    /// An image, how it is plugged in, and what the guest calls it.
+    pub(super) disk: Option<(&'a Path, &'a str, &'a str)>,
 }
 
 /// `trivisor run` of this very binary.
@@ -34,12 +38,42 @@ pub(super) fn command(machine: Machine<'_>, script: &str) -> std::io::Result<Com
     command
         .args(["run", "--mode", machine.mode, "--timeout", "60", "--kernel"])
         .arg(machine.guest);
-    if let Some(disk) = machine.disk {
-        command.arg("--disk").arg(disk).arg("--rng");
+    if let Some((image, options, _)) = machine.disk {
+        let mut disk = OsString::from(image);
+        disk.push(options);
+        command.arg("--disk").arg(disk);
+    }
+    if machine.mode == "pv" {
+        command.arg("--rng");
     }
     command.args(["--cmdline-only", &format!("-- {script}")]);
     command.stdout(Stdio::piped()).stdin(Stdio::null());
     Ok(command)
+}
+
+/// Bytes a second that the guest reads of its disk for a while, in requests of 128 KiB; `None` without a disk.
+pub(super) fn reads(machine: Machine<'_>) -> Result<Option<f64>, Failure> {
+    let Some((_, _, name)) = machine.disk else {
+        return Ok(None);
+    };
+    let failed = |what: String| {
+        let what = format!("mode {}: its disk cannot be measured: {what}", machine.mode);
+        Failure::host(what, "see the lines above and `trivisor check`")
+    };
+    let depth = if name == "ide" { 1 } else { 32 };
+    let script = format!("{name} 0 load read {REQUEST} {depth} ms 300; exit");
+    let output = command(machine, &script).and_then(|mut command| command.output());
+    let output = output.map_err(|error| failed(error.to_string()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find(|line| line.starts_with("ok "));
+    let number = |key: &str| -> Option<f64> {
+        let mut words = line?.split_whitespace();
+        words.find_map(|word| word.strip_prefix(key)?.strip_prefix('=')?.parse().ok())
+    };
+    let rate = || Some(REQUEST * number("operations")? / (number("cycles")? / number("hz")?));
+    rate()
+        .map(Some)
+        .ok_or_else(|| failed(text.trim_end().to_owned()))
 }
 
 /// A guest that prints and ends.
