@@ -34,7 +34,7 @@
 //!   invalid input"); QEMU's devices take any value, and do not answer an unknown command of the mouse.
 //! - A command in place of a parameter is one; QEMU takes it for the value.
 //!
-//! **Relied on by**: SeaBIOS 1.16, by way of it syslinux; Memtest86+, which polls; Linux 6 (i8042, atkbd: a login that
+//! **Relied on by**: SeaBIOS 1.16, by way of it syslinux; Memtest86+, which polls; Linux 6.1 (i8042, atkbd: a login that
 //! was typed). No driver of the mouse was seen yet.
 
 mod core;

@@ -62,7 +62,7 @@
 //! - A disc whose tray was opened and closed is a new one: UNIT ATTENTION (MMC-2, 6.1.35).
 //! - READ TOC, format 1, counts its own bytes (MMC-2, 6.1.22); mode pages tell of a disc of data (SFF-8020i, table 61).
 //!
-//! **Relied on by**: SeaBIOS 1.16 (disks and CD), by way of it GRUB 2.06 and syslinux; Linux 6 (`ata_piix`, with DMA).
+//! **Relied on by**: SeaBIOS 1.16 (disks and CD), by way of it GRUB 2.06 and syslinux; Linux 6.1 (`ata_piix`, with DMA).
 
 mod ata;
 mod atapi;

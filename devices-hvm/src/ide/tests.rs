@@ -3,6 +3,7 @@
 mod ata;
 mod atapi;
 mod chip;
+mod codes;
 mod driver;
 mod master;
 mod posted;

@@ -41,7 +41,7 @@
 //! QEMU's differs in what is told with each step of `tests/tests/qtest/pm.txt`: it keeps reserved bits (7.1, 7.2), lacks
 //! the registers from 0x0c on, begins with TMROF_STS set, and presets what firmware would.
 //!
-//! **Relied on by**: SeaBIOS 1.16 (PMBA, PMTMR), GRUB 2.06 (`halt`), Linux 6 (ACPI core, PM timer, button, poweroff).
+//! **Relied on by**: SeaBIOS 1.16 (PMBA, PMTMR), GRUB 2.06 (`halt`), Linux 6.1 (ACPI core, PM timer, button, poweroff).
 
 mod core;
 mod ports;

@@ -61,7 +61,7 @@
 //! DISPI offset at which the picture would leave its line is 0, QEMU's is 16000; BANK is 0 when a mode ends.
 //!
 //! **Relied on by**: SeaBIOS 1.16's option ROM for this function, and what calls it (GRUB 2.06, syslinux); Memtest86+ and
-//! Linux 6 (vgacon), which write text themselves.
+//! Linux 6.1 (vgacon), which write text themselves.
 
 #[cfg(feature = "board")]
 mod card;
