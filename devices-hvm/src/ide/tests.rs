@@ -4,6 +4,7 @@ mod ata;
 mod atapi;
 mod chip;
 mod codes;
+mod disc;
 mod driver;
 mod master;
 mod posted;
