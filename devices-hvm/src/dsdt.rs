@@ -2,9 +2,11 @@
 //!
 //! Sources: ACPI 6.5, chapters 6 (resources, `_PRT`), 7.4.2 (`_S5`) and 9 (devices); QEMU, docs/specs/pvpanic.rst.
 
+mod links;
+
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, BufferData, Device, EISAName, IO, Interrupt, Name, ONE,
-    Package, PackageBuilder, Path, ResourceTemplate, Scope, ZERO,
+    Package, Path, ResourceTemplate, Scope, ZERO,
 };
 use acpi_tables::{Aml, AmlSink};
 use trivisor_memory::RamLayout;
@@ -24,7 +26,7 @@ pub(crate) fn aml(ram: RamLayout, floppies: Floppies) -> Vec<u8> {
     // SUS_TYP of PMCNTRL; the second byte is for a PM1b that does not exist.
     let soft_off = Package::new(vec![&piix4_pm::regs::SOFT_OFF, &ZERO, &ZERO, &ZERO]);
     Name::new("\\_S5_".into(), &soft_off).to_aml_bytes(&mut aml);
-    let mut devices = Vec::new();
+    let Done(mut devices) = links::devices();
     pci_root(&mut devices, ram, floppies);
     aml.extend(Scope::raw("\\_SB_".into(), devices));
     aml
@@ -41,7 +43,7 @@ fn pci_root(aml: &mut Vec<u8>, ram: RamLayout, floppies: Floppies) {
     let first = map::pci_memory(ram.low().size);
     let uncached = AddressSpaceCacheable::NotCacheable;
     let functions = memory(first, map::PCI_MEMORY_LAST, uncached);
-    let routing = routing();
+    let routing = links::routing();
     let isa = isa(floppies);
     Device::new(
         "PCI0".into(),
@@ -65,27 +67,6 @@ fn pci_root(aml: &mut Vec<u8>, ram: RamLayout, floppies: Floppies) {
         ],
     )
     .to_aml_bytes(aml);
-}
-
-/// Each device's four pins lead to a PIRQ each, a step further from device to device, and those to ISA interrupts
-/// that firmware does not change any more.
-fn routing() -> PackageBuilder {
-    let mut routes = PackageBuilder::new();
-    for device in 0..DEVICES {
-        for pin in 0..4_u32 {
-            // PIRQ A is that of device 1's first pin.
-            let [a, b, c, d] = map::PIRQ_IRQS;
-            let irq = match (device + pin + 3) % 4 {
-                0 => a,
-                1 => b,
-                2 => c,
-                _ => d,
-            };
-            let address = device << 16 | 0xffff;
-            routes.add_element(&Package::new(vec![&address, &pin, &ZERO, &irq]));
-        }
-    }
-    routes
 }
 
 /// AML that is done.
@@ -173,7 +154,9 @@ fn isa(floppies: Floppies) -> Done {
         ],
     );
     let address = Name::new("_ADR".into(), &address);
-    let mut children: Vec<&dyn Aml> = vec![&address, &serial, &keyboard, &mouse, &clock, &dma];
+    let routes = links::registers();
+    let mut children: Vec<&dyn Aml> = vec![&address, &routes];
+    children.extend([&serial as &dyn Aml, &keyboard, &mouse, &clock, &dma]);
     children.extend(floppy.as_ref().map(|floppy| floppy as &dyn Aml));
     children.extend([&crash_report as &dyn Aml, &taken]);
     let mut aml = Vec::new();

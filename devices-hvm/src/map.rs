@@ -29,7 +29,7 @@
 //! | | | | 6 | floppy controller; DMA channel 2 |
 //! | | | | 8 | clock |
 //! | | | | 9 | SCI |
-//! | | | | 10, 11 | PCI's four lines, where firmware leads them |
+//! | | | | 10, 11 | PCI's four lines, where firmware leads them; an operating system may choose 5, too |
 //! | | | | 12 | mouse |
 //! | | | | 14, 15 | IDE, a channel each |
 
@@ -89,8 +89,12 @@ pub const IDE_PORTS: [(u16, u16); 2] = [(0x1f0, 0x3f6), (0x170, 0x376)];
 pub const SCI_IRQ: usize = 9;
 /// ISA interrupt of the mouse.
 pub const MOUSE_IRQ: usize = 12;
-/// ISA interrupts of PIRQ A to D: where SeaBIOS leads them, and the board itself where there is no firmware.
+/// ISA interrupts of PIRQ A to D: where SeaBIOS leads them, and the board itself where there is no firmware. Who reads
+/// ACPI finds them in the ISA bridge.
 pub const PIRQ_IRQS: [u8; 4] = [10, 10, 11, 11];
+
+/// ISA interrupts that a PIRQ may have: nothing else of the board's is there, and ACPI says that they are PCI's.
+pub const PIRQ_POSSIBLE: [u8; 3] = [5, 10, 11];
 
 /// Device number of the host bridge.
 pub const HOST_BRIDGE: u8 = 0;

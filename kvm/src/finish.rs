@@ -133,6 +133,24 @@ impl<'a, I: Io> Finisher<'a, I> {
         Ok(())
     }
 
+    /// Reads RAM alone, of which no device hears; whether it is RAM.
+    pub(crate) fn read_ram(&self, linear: u64, data: &mut [u8], access: Access) -> bool {
+        let Ok([(first, len), (second, _)]) = self.parts(linear, data.len(), access) else {
+            return false;
+        };
+        let (low, high) = data.split_at_mut(len);
+        self.memory.read(first, low) && (high.is_empty() || self.memory.read(second, high))
+    }
+
+    /// Writes RAM alone; whether it is RAM.
+    pub(crate) fn write_ram(&self, linear: u64, data: &[u8], access: Access) -> bool {
+        let Ok([(first, len), (second, _)]) = self.parts(linear, data.len(), access) else {
+            return false;
+        };
+        let (low, high) = data.split_at(len);
+        self.memory.write(first, low) && (high.is_empty() || self.memory.write(second, high))
+    }
+
     fn read_physical(&mut self, address: u64, data: &mut [u8]) {
         if !self.memory.read(address, data) {
             (address..)

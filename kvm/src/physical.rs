@@ -50,10 +50,10 @@ impl PhysicalMemory {
     }
 
     fn file_at(&self, address: u64) -> Option<(&FileMapping, u64)> {
-        self.mapped
-            .iter()
-            .find_map(|(start, file)| Some((&**file, address.checked_sub(*start)?)))
-            .filter(|(file, offset)| *offset < file.size())
+        self.mapped.iter().find_map(|(start, file)| {
+            let offset = address.checked_sub(*start)?;
+            (offset < file.size()).then_some((&**file, offset))
+        })
     }
 
     /// The place of the first file that has become shorter than what is mapped.
@@ -82,5 +82,35 @@ impl Dma for PhysicalMemory {
                 len: data.len(),
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trivisor_memory::{RamLayout, RamOptions};
+
+    use super::*;
+
+    #[test]
+    fn each_file_answers_at_its_own_addresses() {
+        let layout = RamLayout::new(1 << 20).unwrap();
+        let ram = GuestRam::new(layout, &RamOptions::default()).unwrap();
+        let file = |byte| {
+            let file = FileMapping::zeroed(4096).unwrap();
+            assert!(file.write(0, &[byte]));
+            Arc::new(file)
+        };
+        let (first, second) = (1 << 33, 1 << 34);
+        let memory = PhysicalMemory::new(ram, vec![(first, file(1)), (second, file(2))]);
+        let read = |address| {
+            let mut data = [0xee];
+            memory.read(address, &mut data).then_some(data)
+        };
+        assert_eq!(
+            [0, first - 1, first, first + 4096, second, second + 4096].map(read),
+            [Some([0]), None, Some([1]), None, Some([2]), None]
+        );
+        assert!(memory.write(second, &[3]) && !memory.write(second + 4096, &[3]));
+        assert_eq!(read(second), Some([3]));
     }
 }

@@ -217,7 +217,9 @@ impl Vcpu {
                 *write.error = 0;
                 let (index, value) = (write.index, write.data);
                 // Its breakpoint and single steps exclude each other, and who comes here has the I/O APIC.
-                self.windows = None;
+                if let Some(windows) = self.windows.take() {
+                    windows.end(&self.fd)?;
+                }
                 self.write_msr(index, value)?;
             }
             VcpuExit::Debug(debug) => {

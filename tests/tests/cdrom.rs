@@ -131,6 +131,36 @@ fn a_disc_goes_and_comes_during_reads() {
 }
 
 #[test]
+fn a_drive_that_is_empty_at_first_takes_a_disc() {
+    if !kvm_wanted("empty CD drive") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let name = format!("cdrom-empty-{}", std::process::id());
+    let mut command = Command::new(trivisor());
+    command.args(["run", "--timeout", "600", "--name", &name]);
+    command.args(["--cdrom", "none", "--disk", &disk(folder)]);
+    let mut vm = Session::spawn(&mut command);
+    // NOT READY; the guest has locked what is empty.
+    vm.expect("2");
+    refused(
+        &name,
+        &[&disc(folder, b'A')],
+        4,
+        "the guest has locked the tray",
+    );
+    changed(&name, &["--force", &disc(folder, b'A')]);
+    assert_eq!(vm.expect("6A"), "");
+    changed(&name, &["--eject"]);
+    assert_eq!(vm.expect("2"), "");
+    let mut stop = Command::new(trivisor());
+    let stopped = stop.args(["stop", "--force", &name]).status();
+    assert!(stopped.unwrap().success());
+    vm.wait();
+}
+
+#[test]
 fn a_machine_without_a_drive_says_so() {
     if !kvm_wanted("no CD drive") {
         return;

@@ -145,9 +145,9 @@ fn a_machine_without_a_keyboard_says_so() {
     vm.wait();
 }
 
-/// Types at GRUB. It lets interrupts in only between two of its questions to the BIOS; on a PVM host they seldom come
-/// just then, those of the timer before the keyboard's, and under QEMU no key reaches its menu either. The firmware
-/// takes keys from the serial port without an interrupt.
+/// Types at GRUB. On a PVM host no key of the keyboard's was seen to reach its menu, nor does one under QEMU there. Why
+/// has not been measured; it may be that GRUB lets interrupts in only for a moment between two of its questions to the
+/// BIOS, and none comes just then. The firmware takes keys from the serial port without an interrupt.
 fn tell_grub(vm: &mut Session, name: &str, text: &str) {
     if Path::new("/sys/module/kvm_pvm").exists() {
         vm.type_bytes(text.replace('\n', "\r").as_bytes());

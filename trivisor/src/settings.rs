@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::arguments::{
-    BootArgument, DiskArgument, FirmwareArgument, FloppyArgument, MemoryArgument, NetArgument,
-    ShareArgument, VsockArgument,
+    BootArgument, CdromArgument, DiskArgument, FirmwareArgument, FloppyArgument, MemoryArgument,
+    NetArgument, ShareArgument, VsockArgument,
 };
 
 /// Gives a type the same form in TOML as on the command line.
@@ -121,7 +121,7 @@ pub(crate) struct BootSettings {
     pub(crate) cmdline_only: Option<String>,
     pub(crate) firmware: Option<FirmwareArgument>,
     pub(crate) boot: Option<BootArgument>,
-    pub(crate) cdrom: Option<PathBuf>,
+    pub(crate) cdrom: Option<CdromArgument>,
     pub(crate) floppy: Vec<FloppyArgument>,
     pub(crate) serial_screen: bool,
 }

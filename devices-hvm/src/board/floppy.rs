@@ -3,10 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use trivisor_buses::{FitError, Shell, Slots, Source, Storage, Widths, Woken};
+use trivisor_buses::{FitError, Line, Shell, Slots, Source, Storage, Widths, Woken};
 use trivisor_memory::GuestRam;
 
-use super::Isa;
 use crate::cmos::Floppies;
 use crate::i8237::{
     Channel, DmaPorts, FIRST_PORTS, I8237, PAGE_PORTS, Part, Requesters, SECOND_PORTS,
@@ -42,7 +41,7 @@ impl std::fmt::Debug for MadeFloppy {
 /// Both DMA controllers, and where there is a disk the floppy controller; the kinds of its drives.
 pub(super) fn fit(
     slots: &mut Slots,
-    isa: &Isa,
+    line: Line,
     floppies: [Option<Box<dyn FloppyPlug>>; 2],
     without_firmware: bool,
 ) -> Result<Floppies, FitError> {
@@ -67,7 +66,7 @@ pub(super) fn fit(
     let mut requesters = Requesters::default();
     if kinds.iter().any(Option::is_some) {
         let channel = Channel::new(dma.clone(), map::FLOPPY_DMA);
-        let chip = I82077::new(drives, isa.line(map::FLOPPY_IRQ), Box::new(channel));
+        let chip = I82077::new(drives, line, Box::new(channel));
         let chip = chip.map_err(FitError::chip("i82077"))?;
         let (at, ports) = (map::FLOPPY, i82077::PORTS);
         let chip = slots.pio("i82077", at, ports, Widths::BYTES, chip)?;

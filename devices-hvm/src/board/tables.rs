@@ -63,7 +63,7 @@ pub(super) const fn platform(cpus: u8, aml: &[u8]) -> acpi::pc::Pc<'_> {
         },
         #[expect(clippy::cast_possible_truncation, reason = "it is 9")]
         sci: map::SCI_IRQ as u8,
-        level_triggered: &[10, 11],
+        level_triggered: &map::PIRQ_POSSIBLE,
         smi_command: (
             map::APM,
             piix4_pm::regs::ACPI_ENABLE,

@@ -1,7 +1,8 @@
 use std::io::Write;
 
-use trivisor_buses::testing::TestHost;
-use trivisor_buses::{Fitted, MachineEvent, Responder};
+use trivisor_buses::testing::{MemoryStorage, TestHost};
+use trivisor_buses::{Dma, Fitted, MachineEvent, Responder};
+use trivisor_memory::GuestRam;
 
 use super::*;
 
@@ -215,6 +216,128 @@ fn hands_raise_the_interrupts_of_keyboard_and_mouse() {
     };
     assert!(fitted.pointer.as_ref().unwrap().report(motion));
     assert_eq!(host.pins.take(), [(12, true)]);
+}
+
+/// A disk of the host's memory, on a cable or in a drive.
+struct Plug(u32);
+
+impl DrivePlug for Plug {
+    fn name(&self) -> &'static str {
+        "test-disk"
+    }
+
+    fn make(self: Box<Self>, ram: &GuestRam) -> std::io::Result<MadeDrive> {
+        let disk = Box::new(MemoryStorage::new(ram.clone(), self.0));
+        Ok(MadeDrive {
+            drive: DriveConfig::Disk(DiskConfig::default(), disk),
+            sources: Vec::new(),
+        })
+    }
+}
+
+impl FloppyPlug for Plug {
+    fn make(self: Box<Self>, ram: &GuestRam) -> std::io::Result<MadeFloppy> {
+        let disk = MemoryStorage::new(ram.clone(), self.0);
+        disk.put(512, &[0xa5; 512]);
+        Ok(MadeFloppy {
+            disk: Box::new(disk),
+            sources: Vec::new(),
+        })
+    }
+}
+
+/// A board with a disk on each cable and in drive A.
+fn full() -> HvmBoard {
+    let disk = || Some(Box::new(Plug(16)) as Box<dyn DrivePlug>);
+    HvmBoard {
+        drives: [[disk(), None], [None, disk()]],
+        floppies: [Some(Box::new(Plug(2880))), None],
+        ..board(None)
+    }
+}
+
+#[test]
+fn each_chip_interrupts_on_the_line_of_the_map() {
+    let (host, fitted) = fit(full());
+    let mut ports = fitted.ports.view();
+    let mut raised = |writes: &[(u64, u8)]| {
+        for (port, value) in writes {
+            ports.write(*port, &[*value]);
+        }
+        let pins = host.pins.take();
+        pins.iter()
+            .filter(|(_, high)| *high)
+            .map(|(pin, _)| *pin)
+            .collect::<Vec<_>>()
+    };
+    // A transmitter that is empty; a reset that has ended; CHECK POWER MODE on both cables.
+    assert_eq!(raised(&[(0x3fc, 0x08), (0x3f9, 0x02)]), [4]);
+    assert_eq!(raised(&[(0x3f2, 0x0c)]), [6]);
+    config_write(&fitted, 0x0904, &[5]);
+    assert_eq!(raised(&[(0x1f6, 0xe0), (0x1f7, 0xe5)]), [14]);
+    assert_eq!(raised(&[(0x176, 0xf0), (0x177, 0xe5)]), [15]);
+    // The button; a second that has ended.
+    assert_eq!(raised(&[(0xb2, 0xf1), (0x603, 0x01)]), []);
+    fitted.power_button.as_ref().unwrap().press();
+    assert_eq!(raised(&[]), [9]);
+    assert_eq!(raised(&[(0x70, 0x0b), (0x71, 0x12)]), []);
+    host.advance(std::time::Duration::from_secs(1));
+    assert_eq!(raised(&[]), [8]);
+}
+
+#[test]
+fn the_floppy_controller_has_its_channel_of_dma() {
+    let (host, fitted) = fit(full());
+    let mut ports = fitted.ports.view();
+    // 512 bytes to 0x12000: channel 2, its page, a single transfer to memory.
+    for (port, value) in [
+        (0x0c, 0),
+        (0x04, 0x00),
+        (0x04, 0x20),
+        (0x05, 0xff),
+        (0x05, 0x01),
+        (0x81, 1),
+        (0x0b, 0x46),
+        (0x0a, 2),
+        (0x3f2, 0x1c),
+        (0x3f7, 0),
+    ] {
+        ports.write(port, &[value]);
+    }
+    for byte in [0xe6, 0, 0, 0, 2, 2, 18, 0x1b, 0xff] {
+        ports.write(0x3f5, &[byte]);
+    }
+    let mut data = [0; 513];
+    host.memory.read(0x1_2000, &mut data).unwrap();
+    assert_eq!(data[..512], [0xa5; 512]);
+    assert_eq!(data[512], 0);
+}
+
+#[test]
+fn firmware_is_told_by_key() {
+    let (_, fitted) = fit(board(None));
+    let mut ports = fitted.ports.view();
+    for (key, wanted) in [
+        (0x0003_u16, &(64_u64 << 20).to_le_bytes()[..]),
+        (0x0004, &[0, 0]),
+        (0x0005, &[2, 0]),
+        (0x000e, &[0, 0]),
+        (0x000f, &[2, 0]),
+        (0x8002, &[1]),
+        // Six files that each board has, and the caller's one.
+        (0x0019, &[0, 0, 0, 7]),
+    ] {
+        ports.write(0x510, &key.to_le_bytes());
+        let found: Vec<u8> = wanted
+            .iter()
+            .map(|_| {
+                let mut byte = [0];
+                ports.read(0x511, &mut byte);
+                byte[0]
+            })
+            .collect();
+        assert_eq!(found, wanted, "{key:#x}");
+    }
 }
 
 #[test]

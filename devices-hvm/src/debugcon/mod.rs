@@ -8,7 +8,7 @@
 //!
 //! What the other side does not take at once is lost, and counted: no vCPU waits for a reader.
 //!
-//! **Relied on by**: SeaBIOS, OVMF.
+//! **Relied on by**: SeaBIOS 1.16.
 
 mod core;
 pub mod regs;

@@ -24,7 +24,7 @@
 //! **Differs** from QEMU's, of which the specification says less: an access that a register has no width for reads ones
 //! and steps over nothing, and a reset forgets the high half of a request's address.
 //!
-//! **Relied on by**: SeaBIOS, iPXE, OVMF, Linux (qemu_fw_cfg).
+//! **Relied on by**: SeaBIOS 1.16 (by DMA: files, ACPI's loader, boot order, option ROMs).
 
 pub mod config;
 mod core;

@@ -159,8 +159,15 @@ fn state_comes_back_in_the_middle_of_an_item() {
     check_ports(&mut device, "r 1 -> 43");
     // The high half still counts: the request is above all RAM, and nothing happens.
     check_ports(&mut device, "w 8 00100000\n r 1 -> 44");
+    // A reset selects the signature, and forgets the high half: the request that follows is in RAM.
+    check_ports(&mut device, "w 4 00000001");
     device.reset();
     check_ports(&mut device, "r 1 -> 51");
+    host.memory.write(0x1000, &[0xff; 4]).unwrap();
+    check_ports(&mut device, "w 8 00100000");
+    let mut answer = [0; 4];
+    host.memory.read(0x1000, &mut answer).unwrap();
+    assert_eq!(answer, [0; 4], "it was carried out");
     // Any key and position is possible.
     let state = FwCfgStateV1 {
         key: 0xffff,

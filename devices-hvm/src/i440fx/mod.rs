@@ -7,6 +7,7 @@
 //! | 0x00 | VID, DID, class | - | 8086:1237, 060000, revision 2 |
 //! | 0x04 | PCICMD | SERR#, parity; bits 1 and 2 read set | 0x0006 |
 //! | 0x06 | PCISTS | error bits are cleared by 1 | 0x0280 |
+//! | 0x0d | MLT | bits 7:3 are kept, no effect | 0x00 |
 //! | 0x50 to 0x58 | PMCCFG, DETURBO, DBC, AXC, DRT, DRAMC, DRAMT | kept, no effect | 0, DBC 0x80, DRAMC 0x01, DRAMT 0x10 |
 //! | 0x59 | PAM0 | bits 5:4: attributes of 0xf0000 to 0xfffff | 0x00 |
 //! | 0x5a to 0x5f | PAM1 to PAM6 | bits 1:0 and 5:4: attributes of 16 KiB each, from 0xc0000 on | 0x00 |
@@ -19,9 +20,10 @@
 //! neighbours merged, when the configuration access has ended; what takes writes alone is carried out by
 //! [`ShadowWrites`].
 //!
-//! **Not modelled**: SMRAM (there is no system management mode), the memory controller (RAM is where the machine has
-//! it, whatever the row boundaries say), the hole at 15 MiB, the turbo and reset control at 0x93, whose port is the
-//! ISA bridge's, and masters on the bus, which reach the RAM below the segments at all times.
+//! **Not modelled**: SMRAM (there is no system management mode: 0xa0000 is the display's, whatever the register says), the
+//! memory controller (RAM is where the machine has it, whatever the row boundaries say), the hole at 15 MiB (there is
+//! RAM), the turbo and reset control at 0x93 (reads 0; the port is the ISA bridge's). Masters on the bus reach the RAM
+//! below the segments at all times.
 //!
 //! **Differs**: the subsystem registers, which the chip does not have, hold what the board says: SeaBIOS knows a
 //! virtual machine by them.
@@ -33,7 +35,7 @@
 //! - C_BASE_SEG is fixed, D_LCK clears D_OPEN and makes all but D_CLS read only; QEMU keeps what is written.
 //! - A reset brings PAM and SMRAM back to their defaults; QEMU's stay.
 //!
-//! **Relied on by**: SeaBIOS (PAM, SMRAM), Linux (identity).
+//! **Relied on by**: SeaBIOS 1.16 (PAM, and the subsystem registers).
 
 mod core;
 pub mod regs;
@@ -146,6 +148,7 @@ fn config_space(options: Options) -> Result<ConfigSpace, ConfigError> {
     });
     config.define(header::COMMAND, &[0x06, 0], &[0x40, 0x01])?;
     config.define(header::STATUS, &[0x80, 0x02], &[])?;
+    config.define(header::CACHE_LINE_SIZE, &[0, 0], &[0, 0xf8])?;
     config.define(header::INTERRUPT_LINE, &[0], &[0])?;
     let kept: [(u8, &[u8]); 11] = [
         (offset::PMCCFG, &[0, 0]),

@@ -1,5 +1,5 @@
-use trivisor_buses::Widths;
 use trivisor_buses::testing::{TestHost, check_golden, check_ports};
+use trivisor_buses::{InterruptPins, Widths, Wire};
 
 use super::*;
 
@@ -81,6 +81,60 @@ fn ports_answer_as_the_table_says() {
     assert_eq!(host.events.take(), []);
 }
 
+/// The chip with its three pins on pins of the host: 1, 12, and 20 for A20.
+fn wired() -> (Arc<TestHost>, KeyboardController) {
+    let host = TestHost::new();
+    let pin = |number| Wire::new(host.pin(number)).line();
+    let pins = Pins {
+        keyboard: pin(1),
+        auxiliary: pin(12),
+        a20: pin(20),
+    };
+    let chip = KeyboardController::new(pins, host.clone());
+    (host, chip)
+}
+
+#[test]
+fn each_pin_is_that_of_its_bit() {
+    let (host, mut chip) = wired();
+    assert_eq!(host.pins.take(), [(20, true)]);
+    check_ports(&mut chip, "w 4 d1\n w 0 01");
+    assert_eq!(host.pins.take(), [(20, false)]);
+    // Either interrupt alone; what counts as the mouse's is not the keyboard's.
+    check_ports(&mut chip, "w 4 60\n w 0 02\n w 4 d2\n w 0 11");
+    assert_eq!(host.pins.take(), []);
+    check_ports(&mut chip, "r 0 -> 11\n w 4 d3\n w 0 22");
+    assert_eq!(host.pins.take(), [(12, true)]);
+    // The output port shows it, and the answer waits behind it.
+    check_ports(&mut chip, "w 4 d0\n r 4 -> 39\n r 0 -> 22\n r 0 -> 21");
+    assert_eq!(host.pins.take(), [(12, false)]);
+    check_ports(&mut chip, "w 4 60\n w 0 01\n w 4 d2\n w 0 33\n w 4 d0");
+    assert_eq!(host.pins.take(), [(1, true)]);
+    check_ports(&mut chip, "r 0 -> 33\n r 0 -> 11\n w 4 d4\n w 0 f2");
+    assert_eq!(host.pins.take(), [(1, false), (1, true), (1, false)]);
+    check_ports(&mut chip, "r 0 -> fa\n r 0 -> 00");
+    assert_eq!(host.pins.take(), [], "the mouse's interrupt is off");
+    // Off while a byte waits.
+    check_ports(&mut chip, "w 4 d2\n w 0 44\n w 4 60\n w 0 00\n r 4 -> 11");
+    assert_eq!(host.pins.take(), [(1, true), (1, false)]);
+    chip.reset();
+    assert_eq!(host.pins.take(), [(20, true)]);
+}
+
+#[test]
+fn who_is_disabled_is_not_listened_to() {
+    let (_, mut chip) = chip();
+    check_ports(&mut chip, "w 4 ad");
+    assert!(key(&mut chip, 30, true));
+    check_ports(
+        &mut chip,
+        "r 4 -> 18\n w 4 ae\n r 4 -> 19\n r 0 -> 1c
+         # A byte for a device lets it be heard again.
+         w 4 ad\n w 0 ee\n r 0 -> ee\n w 4 20\n r 0 -> 00
+         w 4 a7\n w 4 d4\n w 0 f2\n r 0 -> fa\n r 0 -> 00\n w 4 20\n r 0 -> 00",
+    );
+}
+
 #[test]
 fn the_reset_line_is_pulsed() {
     for (script, resets) in [
@@ -152,7 +206,7 @@ fn keyboard_takes_its_commands() {
         "w 0 ee\n r 0 -> ee\n w 0 f2\n r 0 -> fa\n r 0 -> ab\n r 0 -> 83
          w 0 ed\n r 0 -> fa\n w 0 05\n r 0 -> fa\n w 0 ed\n r 0 -> fa\n w 0 08\n r 0 -> fe\n w 0 07\n r 0 -> fa
          w 0 f0\n r 0 -> fa\n w 0 00\n r 0 -> fa\n r 0 -> 02\n w 0 f0\n r 0 -> fa\n w 0 03\n r 0 -> fe\n w 0 01\n r 0 -> fa
-         w 0 f3\n r 0 -> fa\n w 0 20\n r 0 -> fa\n w 0 fe\n r 0 -> fa\n w 0 01\n r 0 -> fe
+         w 0 f3\n r 0 -> fa\n w 0 80\n r 0 -> fe\n w 0 20\n r 0 -> fa\n w 0 fe\n r 0 -> fa\n w 0 01\n r 0 -> fe
          w 0 ed\n r 0 -> fa\n w 0 f5\n r 0 -> fa",
     );
     assert_eq!(chip.leds(), 7);
@@ -192,6 +246,10 @@ fn mouse_takes_its_commands() {
     );
     assert_eq!(mouse(&mut chip, &[0xe9]), [0xfa, 0x30, 0x03, 0x28]);
     assert_eq!(mouse(&mut chip, &[0xe8, 4, 2]), [0xfa, 0xfe, 0xfa]);
+    // A rate that there is not, and a command in its place.
+    assert_eq!(mouse(&mut chip, &[0xf3, 41, 60]), [0xfa, 0xfe, 0xfa]);
+    assert_eq!(mouse(&mut chip, &[0xf3, 0xf2]), [0xfa, 0xfa, 0x00]);
+    assert_eq!(mouse(&mut chip, &[0xe9]), [0xfa, 0x30, 0x02, 60]);
     assert_eq!(mouse(&mut chip, &[0xee, 0xf2, 0xec]), [0xfa, 0xf2, 0xfa]);
     assert_eq!(mouse(&mut chip, &[0xe1, 0xfe]), [0xfe, 0xfe]);
     assert_eq!(mouse(&mut chip, &[0xf0, 0xe6]), [0xfa, 0xfa]);

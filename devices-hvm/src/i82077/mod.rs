@@ -46,7 +46,7 @@
 //! - DUMPREG gives back what SPECIFY was given (table 5-1).
 //! - A write that ends within a sector fills it with zeros (5.1.3).
 //!
-//! **Relied on by**: SeaBIOS (`floppy.c`), syslinux by way of it.
+//! **Relied on by**: SeaBIOS 1.16 (`floppy.c`), by way of it syslinux, started from a floppy disk.
 
 mod command;
 mod config;

@@ -127,7 +127,7 @@ pub struct Configure {
     /// FIFOTHR: kept.
     #[bits(4)]
     pub threshold: u8,
-    /// POLL: no interrupt after a reset.
+    /// POLL: kept until a reset, which clears it; so each reset is told of.
     pub poll_disabled: bool,
     /// EFIFO: kept.
     pub fifo_disabled: bool,

@@ -117,10 +117,12 @@ impl Controller {
                 } else {
                     (&mut channel.base_count, &mut channel.count)
                 };
-                let [low, high] = base.to_le_bytes();
-                let bytes = if upper { [low, value] } else { [value, high] };
-                *base = u16::from_le_bytes(bytes);
-                *now = *base;
+                // The same byte of both: the other one of each stays.
+                for place in [base, now] {
+                    let [low, high] = place.to_le_bytes();
+                    let bytes = if upper { [low, value] } else { [value, high] };
+                    *place = u16::from_le_bytes(bytes);
+                }
             }
             offset::STATUS_COMMAND => self.command = Command::from_bits(value),
             offset::REQUEST => self.request = SingleBit::from_bits(value).applied(self.request),

@@ -28,17 +28,19 @@
 //! to 7. Where there is no RAM, nothing takes what is written, and ones are read.
 //!
 //! **Not modelled**: timing and priorities; memory to memory, which a PC has no use for; transfers by request alone
-//! (the request shows in the status until a terminal count); the mirrors from 0x10 and 0x90 on.
+//! (the request shows in the status until a terminal count); the mirrors from 0x10 and 0x90 on, where ones are read.
 //!
 //! **Differs from QEMU's** `i8257`, where the documents are on our side:
 //! - At terminal count a channel without autoinitialization is masked ("Mask Register"), its count reads 0xffff
 //!   ("Current Word Register"); QEMU does neither.
+//! - A byte goes to the base and to the current register ("Base Address and Base Word Count Registers"); QEMU's current
+//!   register follows the base with the upper one.
 //! - The status shows requests of chips in bits 7:4 ("Status Register"); a read of it clears bits 3:0 alone.
 //! - Channels 0 to 3 go through channel 4 (290550, 2.5.1: "cascade mode"); QEMU's need it not.
 //! - Where a register is write only, ones are read; QEMU reads zeros.
 //! - A mode of the other direction, or the illegal one, moves nothing.
 //!
-//! **Relied on by**: SeaBIOS (`dma_setup`, `dma_floppy`), Linux (`kernel/dma.c`, `floppy`).
+//! **Relied on by**: SeaBIOS 1.16 (`dma_setup`, `dma_floppy`), by way of it syslinux, started from a floppy disk.
 
 mod core;
 mod ports;

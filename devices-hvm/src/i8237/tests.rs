@@ -105,7 +105,11 @@ fn registers_are_as_the_table_says() {
          w 9 07\n w d 00\n r f -> 0f\n r 8 -> 00",
     );
     // The second one's stand on even ports; the odd ones are the same.
-    rig.second("r 10 -> 00\n r 1e -> 0f\n w 1f 03\n r 1e -> 03\n r 12 -> error");
+    rig.second(
+        "r 10 -> 00\n r 1e -> 0f\n w 1f 03\n r 1e -> 03\n r 12 -> error\n r 14 -> error\n r 16 -> error\n r 18 -> error
+         r 1a -> 00\n r 1c -> error\n w 14 06\n r 1e -> 07\n w 14 02\n r 1e -> 03\n w 1c 00\n r 1e -> 00
+         w 12 06\n r 10 -> 40\n w 12 02\n r 10 -> 00\n w 2 34\n w 18 00\n r 2 -> 34\n w 1a 00\n r 1e -> 0f",
+    );
     // A master clear leaves addresses and counts.
     rig.first("w d 00\n r 0 -> 34\n r 0 -> 12");
     for page in 0..16 {
@@ -114,8 +118,10 @@ fn registers_are_as_the_table_says() {
         ));
     }
     rig.pages("r 10 -> error\n w 10 00 -> error");
+    // In the middle of an address: the lower byte comes first again.
+    rig.first("w 0 77");
     rig.chip.with(I8237::reset);
-    rig.first("r 0 -> 00\n r f -> 0f");
+    rig.first("w 0 34\n w c 00\n r 0 -> 34\n r 0 -> 00\n r f -> 0f");
     rig.pages("r 1 -> 00");
 }
 
@@ -220,6 +226,20 @@ fn addresses_count_down_and_wrap_within_their_page() {
     assert_eq!(channel.write_memory(&[1, 2, 3, 4]), moved(4, true));
     assert_eq!(rig.memory(0x1_fffe, 3), [1, 2, 0]);
     assert_eq!(rig.memory(0x1_0000, 2), [3, 4]);
+}
+
+#[test]
+fn a_byte_goes_to_base_and_current_register_and_leaves_the_other_one() {
+    let rig = Rig::new();
+    let mut channel = channel_2(&rig, 0x56);
+    rig.first("w c 00\n w 4 fe\n w 4 10");
+    assert_eq!(channel.write_memory(&[1, 2, 3]), moved(3, false));
+    // The upper byte has counted on.
+    rig.first("w c 00\n w 4 42\n w c 00\n r 4 -> 42\n r 4 -> 11");
+    assert_eq!(channel.write_memory(&[4]), moved(1, true));
+    assert_eq!(rig.memory(0x1_1142, 1), [4]);
+    // It begins again at the base register's.
+    rig.first("w c 00\n r 4 -> 42\n r 4 -> 10");
 }
 
 #[test]

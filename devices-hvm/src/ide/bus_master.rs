@@ -6,8 +6,8 @@ use super::regs::{Bmic, Bmis, bus_master as offset};
 
 /// Bytes of a descriptor: address, count, end of table.
 const PRD_LEN: u32 = 8;
-/// No table crosses a boundary of 64 KiB.
-const TABLE_BOUNDARY: u32 = 0x1_0000;
+/// No table crosses a boundary of 64 KiB: the bits of an address that say where in them it is.
+const TABLE_OFFSET: u32 = 0xffff;
 
 /// The registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -104,8 +104,10 @@ impl BusMaster {
             bytes: 0,
             more: false,
         };
+        // A descriptor may begin at each double word, but none is in two blocks.
+        let last_place = (self.bmidtp | TABLE_OFFSET) - (PRD_LEN - 1);
         let mut at = self.bmidtp;
-        loop {
+        while at <= last_place {
             let mut prd = [0; PRD_LEN as usize];
             let read = dma.read(at.into(), &mut prd);
             read.map_err(|_not_ram| NoTable)?;
@@ -123,11 +125,12 @@ impl BusMaster {
                 prds.more = len < count || !last;
                 return Ok(prds);
             }
-            at = at.wrapping_add(PRD_LEN);
-            if last || at.is_multiple_of(TABLE_BOUNDARY) {
-                return Ok(prds);
+            at = at.saturating_add(PRD_LEN);
+            if last {
+                break;
             }
         }
+        Ok(prds)
     }
 }
 

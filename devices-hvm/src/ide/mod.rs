@@ -45,9 +45,10 @@
 //! Writes to 1 to 6 of a command block, and to BMIS and BMIDTP, only keep what is written: they may be posted
 //! ([`Posted`](trivisor_buses::Posted)), and come in their order, before any access that traps.
 //!
-//! **Not modelled**: timing; CRC and parity errors; media with errors that can be retried; SMART, security, host
-//! protected area, acoustic and power modes (a drive is always active); READ LONG, READ BUFFER; DMA queued; audio, and
-//! READ CD of anything but 2048 bytes of user data; UNIT ATTENTION after power-on, which drivers only clear.
+//! **Not modelled**: timing; CRC and parity errors; media with errors that can be retried; UNIT ATTENTION after power-on,
+//! which drivers only clear. SMART, security, setting a host protected area, acoustic management, READ LONG, READ BUFFER
+//! and queued DMA abort, and IDENTIFY does not offer them; power modes end well, and the drive stays active. Who plays
+//! audio is told sense 5/20/00, who reads anything but 2048 bytes of user data by READ CD 5/24/00.
 //!
 //! **Differs from QEMU's** `piix3-ide`, where the documents are on our side:
 //! - IDETIM bit 15 clear: its ports do not answer (290550, 2.4.12); QEMU's always do.
@@ -61,7 +62,7 @@
 //! - A disc whose tray was opened and closed is a new one: UNIT ATTENTION (MMC-2, 6.1.35).
 //! - READ TOC, format 1, counts its own bytes (MMC-2, 6.1.22); mode pages tell of a disc of data (SFF-8020i, table 61).
 //!
-//! **Relied on by**: SeaBIOS (`ata.c`, `piix_ide_setup`), Linux (`ata_piix`, `sr_mod`).
+//! **Relied on by**: SeaBIOS 1.16 (disks and CD), by way of it GRUB 2.06 and syslinux; Linux 6.1 (`ata_piix`, with DMA).
 
 mod ata;
 mod atapi;

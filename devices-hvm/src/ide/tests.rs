@@ -3,6 +3,8 @@
 mod ata;
 mod atapi;
 mod chip;
+mod codes;
+mod disc;
 mod driver;
 mod master;
 mod posted;

@@ -20,13 +20,13 @@
 //! interrupt are ORed.
 //!
 //! **Not modelled**: the chip's 8259s with their ELCR, 8254, 8237s and port 0x61, which are chips of their own here;
-//! a reset of the CPU alone (SRST clear), which resets the machine; SMI and power management; chip selects: ROM, RTC
-//! and keyboard controller answer whatever XBCS says.
+//! a reset of the CPU alone (SRST clear), which resets the machine; SMI and power management, which never come; chip
+//! selects: ROM, RTC and keyboard controller answer whatever XBCS says.
 //!
 //! **Differs from QEMU's** `PIIX3`, where the datasheet (2.2) is on our side: PCICMD reads 0x0007, for access and
 //! mastership cannot be switched off, and the reserved bits of PIRQRCA to PIRQRCD read 0; QEMU keeps all bits.
 //!
-//! **Relied on by**: SeaBIOS (PIRQ routes), Linux (reboot by 0xcf9).
+//! **Relied on by**: SeaBIOS 1.16 (PIRQ routes, reset by 0xcf9).
 
 mod core;
 pub mod regs;
@@ -182,8 +182,9 @@ fn config_space() -> Result<ConfigSpace, ConfigError> {
     });
     config.define(header::COMMAND, &[0x07, 0], &[0x08, 0x01])?;
     config.define(header::STATUS, &[0x00, 0x02], &[])?;
+    config.define(header::CACHE_LINE_SIZE, &[0, 0], &[0, 0])?;
     config.define(header::INTERRUPT_LINE, &[0], &[0])?;
-    let kept: [(u8, &[u8]); 15] = [
+    let kept: [(u8, &[u8]); 16] = [
         (offset::IORT, &[0x4d]),
         (offset::XBCS, &[0x03, 0x00]),
         (offset::TOM, &[0x02]),
@@ -198,7 +199,8 @@ fn config_space() -> Result<ConfigSpace, ConfigError> {
         (offset::SEE, &[0; 4]),
         (offset::FTMR, &[0x0f]),
         (offset::SMIREQ, &[0, 0]),
-        (offset::CTLTMR, &[0; 4]), // and CTHTMR
+        (offset::CTLTMR, &[0]),
+        (offset::CTHTMR, &[0]),
     ];
     for (at, reset) in kept {
         let all = vec![0xff; reset.len()];

@@ -34,8 +34,10 @@ pub mod offset {
     pub const FTMR: u8 = 0xa8;
     /// SMI request, 16 bits.
     pub const SMIREQ: u8 = 0xaa;
-    /// Clock throttle timers, two bytes a register.
+    /// Clock throttle STPCLK# low timer.
     pub const CTLTMR: u8 = 0xac;
+    /// Clock throttle STPCLK# high timer.
+    pub const CTHTMR: u8 = 0xae;
 }
 
 /// PIRQ route control: offset 0x60 to 0x63, reset 0x80.

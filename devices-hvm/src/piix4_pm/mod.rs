@@ -35,12 +35,13 @@
 //! SCI_EN and TMROF_EN at its time: a timer is armed for it then alone.
 //!
 //! **Not modelled**: system management mode; so APMC_EN reads set, which tells SeaBIOS that its handler needs no
-//! installation. SMBus. Sleep states but S5. Processor sleep states.
+//! installation. SMBus: nothing answers at SMBBA. Sleep states but S5: SUS_EN is refused. Processor sleep states: a read
+//! of PLVL2 or PLVL3 is over at once. The clock's alarm: RTC_STS is never set, and the FADT says so.
 //!
 //! QEMU's differs in what is told with each step of `tests/tests/qtest/pm.txt`: it keeps reserved bits (7.1, 7.2), lacks
 //! the registers from 0x0c on, begins with TMROF_STS set, and presets what firmware would.
 //!
-//! **Relied on by**: SeaBIOS (PMBA, PMTMR), Linux (ACPI core, PM timer, button, poweroff).
+//! **Relied on by**: SeaBIOS 1.16 (PMBA, PMTMR), GRUB 2.06 (`halt`), Linux 6.1 (ACPI core, PM timer, button, poweroff).
 
 mod core;
 mod ports;
@@ -132,6 +133,7 @@ fn config_space() -> Result<ConfigSpace, ConfigError> {
     let mut config = config.with_interrupt_pin(InterruptPin::A);
     config.define(header::COMMAND, &[0, 0], &[0x01, 0x00])?;
     config.define(header::STATUS, &[0x80, 0x02], &[])?;
+    config.define(header::CACHE_LINE_SIZE, &[0, 0], &[0, 0])?;
     config.define(offset::PMBA, &[1, 0, 0, 0], &PMBA_BASE.to_le_bytes())?;
     let kept = usize::from(offset::DEVRESJ + 4 - offset::CNTA);
     config.define(offset::CNTA, &vec![0; kept], &vec![0xff; kept])?;

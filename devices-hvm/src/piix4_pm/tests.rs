@@ -5,7 +5,7 @@ use trivisor_buses::testing::{TestHost, check_golden, check_ports};
 use trivisor_buses::{GuestTime, MachineEvent, PowerButton, Shell, Timers};
 
 use super::*;
-use crate::registers::{check, write};
+use crate::registers::{check, read, write};
 
 type Places = Arc<Mutex<Vec<Option<u16>>>>;
 
@@ -32,32 +32,25 @@ fn woken(host: &Arc<TestHost>) -> Arc<Shell<PmBlock>> {
 
 #[test]
 fn configuration_has_its_reset_values_and_writable_bits() {
-    let rows = [
-        (0x00, 0x86, 0x86),
-        (0x02, 0x13, 0x13),
-        (0x03, 0x71, 0x71),
-        (0x04, 0x00, 0x01),
-        (0x06, 0x80, 0x80),
-        (0x07, 0x02, 0x02),
-        (0x08, 0x03, 0x03),
-        (0x0a, 0x80, 0x80),
-        (0x0b, 0x06, 0x06),
-        (0x3c, 0x00, 0xff),
-        (0x3d, 0x01, 0x01),
-        (0x40, 0x01, 0xc1),
-        (0x41, 0x00, 0xff),
-        (0x42, 0x00, 0x00),
-        (0x44, 0x00, 0xff),
-        (0x58, 0x00, 0xff),
-        // APMC_EN cannot be cleared.
-        (0x5b, 0x02, 0xff),
-        (0x7f, 0x00, 0xff),
-        (0x80, 0x00, 0x01),
-        (0x90, 0x01, 0xf1),
-        (0xd2, 0x00, 0x0f),
-        (0xd3, 0x00, 0xff),
+    let mut rows = vec![
+        (0x00, 0x7113_8086, 0x7113_8086),
+        (0x04, 0x0280_0000, 0x0280_0001),
+        (0x08, 0x0680_0003, 0x0680_0003),
+        (0x3c, 0x0000_0100, 0x0000_01ff),
+        (0x40, 0x0000_0001, 0x0000_ffc1),
+        // DEVACTB: APMC_EN cannot be cleared.
+        (0x58, 0x0200_0000, 0xffff_ffff),
+        (0x80, 0x0000_0000, 0x0000_0001),
+        (0x90, 0x0000_0001, 0x0000_fff1),
+        (0xd0, 0x0000_0000, 0xff0f_0000),
+        (0xd4, 0x0000_0000, 0x0000_ffff),
     ];
+    let kept = (0x44..0x80).step_by(4).filter(|at| *at != 0x58);
+    rows.extend(kept.map(|at| (at, 0, 0xffff_ffff)));
     check(|| function().0, &rows);
+    let (mut function, _) = function();
+    write(&mut function, 0x58, &[0; 4]);
+    assert_eq!(read(&mut function, 0x58), [0, 0, 0, 2]);
 }
 
 #[test]
@@ -97,7 +90,15 @@ fn ports_answer_as_the_table_says() {
         r 04 -> 0000
         r 08 -> 00000000
         r 0c -> 0000
-        r 14 -> 00
+        r 0e -> 0000
+        r 10 -> 00000000
+        r 14 -> 0000
+        r 18 -> 0000
+        r 1c -> 00000000
+        r 20 -> 0000
+        r 28 -> 00000000
+        r 2c -> 00000000
+        r 30 -> 00000000
         r 34 -> 7ffffbff
         # What exists is kept.
         w 02 ffff
@@ -115,15 +116,20 @@ fn ports_answer_as_the_table_says() {
         r 0c -> 0f010000
         w 10 ffffffff
         r 10 -> 0007261e
+        w 14 ffff
+        r 14 -> 0000
         w 18 ffffffff
         r 18 -> 00000000
+        w 1c ffffffff
+        r 1c -> 00000000
         w 20 ffff
         r 20 -> 07ff
         w 28 ffffffff
         r 28 -> 0701ff26
         w 2c ffffffff
         r 2c -> 1fffffff
-        w 30 ffffff
+        w 30 ffffffff
+        r 30 -> 00000000
         w 34 00000000
         r 34 -> 00000000
         r 3f -> 00

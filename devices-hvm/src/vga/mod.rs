@@ -4,6 +4,14 @@
 //! Programming Information Guide (its register names here); Bochs, "VBE DISPI interface", version 0xb0c5; QEMU,
 //! docs/specs/standard-vga.rst (the PCI function 1234:1111).
 //!
+//! | configuration | register | write | reset |
+//! |---|---|---|---|
+//! | 0x00, 0x2c | identity, class, subsystem | - | 1234:1111, 030000, revision 2, 1af4:1100 |
+//! | 0x04 | COMMAND | ports, memory; mastership, errors and interrupt are kept | 0x0000 |
+//! | 0x0c, 0x0d, 0x3c | cache line, latency, interrupt line | kept, no effect | 0x00 |
+//! | 0x10 | base address register 0: as large as display memory | base | 0x00000008 |
+//! | 0x18 | base address register 2: 4 KiB | base | 0x00000000 |
+//!
 //! | port | register | read | write | reset |
 //! |---|---|---|---|---|
 //! | 0x3c0 | attribute index, then data, by turns | the index | index (bit 5 PAS), data | 0x00 |
@@ -42,17 +50,18 @@
 //! Of the display interface's sizes only those that fit are kept when a mode is on: 2560 by 1600 pixels at most, whole
 //! groups of 8, lines that lie in display memory, other depths than 4, 8, 15, 16, 24 and 32 as 8.
 //!
-//! **Not modelled**: interrupts of the vertical retrace, light pen, sense switches, cursor skew, clocks other than the
-//! dot clock's; the overscan's colour is not drawn; the expansion ROM's base address register: firmware gets the option
-//! ROM from the board by the name [`ROM_FILE`]. What QEMU has at 0x000 (EDID) and 0x600 of base address register 2.
+//! **Not modelled**: interrupts of the vertical retrace, light pen, sense switches, which read as in the table; cursor
+//! skew, clocks other than the dot clock's; the overscan's colour is not drawn; the expansion ROM's base address register,
+//! which reads 0: firmware gets the option ROM from the board by the name [`ROM_FILE`]. What QEMU has at 0x000 (EDID) and
+//! 0x600 of base address register 2, where ones are read.
 //!
 //! **Differs** from QEMU's: the DAC has six bits as the datasheet says, unless DISPI's 8BIT_DAC is set; chain 4 and
 //! odd/even addresses lie in the planes where the datasheet puts them; miscellaneous output's RAM enable is obeyed; the
 //! palette cannot be written while PAS is set, and 0x3c0 always reads the index; registers that do not exist read 0. A
 //! DISPI offset at which the picture would leave its line is 0, QEMU's is 16000; BANK is 0 when a mode ends.
 //!
-//! **Relied on by**: SeaBIOS's option ROM for this function, and all that calls it (GRUB, syslinux); Linux (vgacon,
-//! vesafb, bochs-drm).
+//! **Relied on by**: SeaBIOS 1.16's option ROM for this function, and what calls it (GRUB 2.06, syslinux); Memtest86+ and
+//! Linux 6.1 (vgacon), which write text themselves.
 
 #[cfg(feature = "board")]
 mod card;

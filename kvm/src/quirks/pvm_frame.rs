@@ -4,7 +4,7 @@
 //! iPXE, finds something else where it returns by. KVM emulates no IRET in protected mode, so each comes to user space,
 //! and there the frame is put where it belongs. A handler that looks at its frame before that sees the wrong one.
 
-use trivisor_emulator::{Access, AccessKind, Machine};
+use trivisor_emulator::{Access, AccessKind};
 
 use crate::exit::{Io, RunError};
 use crate::finish::Finisher;
@@ -43,18 +43,22 @@ pub(crate) fn mend<I: Io>(vcpu: &mut Finisher<'_, I>) -> Result<(), RunError> {
     }
     let mut code = [0];
     let at = linear(state.cs.base, rip);
-    let read = vcpu.read_linear(at, &mut code, system(AccessKind::Fetch));
-    if read.is_err() || code != [IRET] {
+    let read = vcpu.read_ram(at, &mut code, system(AccessKind::Fetch));
+    if !read || code != [IRET] {
         return Ok(());
     }
     let (pushed, stack) = (linear(0, rsp), linear(state.ss.base, rsp));
     let mut frame = Frame::default();
-    let read = vcpu.read_linear(pushed, &mut frame, system(AccessKind::Read));
-    if read.is_ok() && returns(&frame, state.cs.selector, state.cs.limit) {
-        // A stack that cannot be written: the IRET will meet what is there.
-        let _unwritten = vcpu.write(stack, &frame, system(AccessKind::Write));
-        // No later IRET takes it for its own. What stood there is lost in any case.
-        let _unwritten = vcpu.write(pushed, &Frame::default(), system(AccessKind::Write));
+    // Whatever ESP is without the base may be a device's: that is not to hear of it.
+    let read = vcpu.read_ram(pushed, &mut frame, system(AccessKind::Read));
+    if read && returns(&frame, state.cs.selector, state.cs.limit) {
+        let write = system(AccessKind::Write);
+        // No later IRET takes it for its own; what stood there is lost in any case. The two places may overlap.
+        let taken = vcpu.write_ram(pushed, &Frame::default(), write);
+        if taken && !vcpu.write_ram(stack, &frame, write) {
+            // A stack that cannot be written: the IRET will meet what is there.
+            let _put_back = vcpu.write_ram(pushed, &frame, write);
+        }
     }
     Ok(())
 }

@@ -70,29 +70,60 @@ impl Windows {
 
     /// The guest has left.
     pub(crate) fn left(&mut self, fd: &mut VcpuFd) -> Result<(), errno::Error> {
-        if self.steps == 0 && !self.line.0.risen.swap(false, Ordering::Relaxed) {
+        let searches = self.steps > 0;
+        if !searches && !self.line.0.risen.swap(false, Ordering::Relaxed) {
             return Ok(());
-        }
-        if self.steps > 0 {
-            self.steps -= 1;
-            if fd.get_kvm_run().if_flag != 0 {
-                open(fd)?;
-            }
-            if !self.line.is_high() {
-                self.steps = 0;
-            }
-            return match self.steps {
-                0 => step(fd, false),
-                _ => Ok(()),
-            };
         }
         let on = fd.get_kvm_run().if_flag != 0;
-        if on || fd.get_sregs()?.cr0 & PE != 0 {
-            return Ok(());
+        let real_mode = !searches && !on && fd.get_sregs()?.cr0 & PE == 0;
+        let turn = self.turn(on, real_mode);
+        if turn.opens {
+            open(fd)?;
         }
-        self.steps = MOST_STEPS;
-        step(fd, true)
+        match turn.steps {
+            Some(on) => step(fd, on),
+            None => Ok(()),
+        }
     }
+
+    /// What the search does next, in a guest that has interrupts on or off.
+    fn turn(&mut self, on: bool, real_mode: bool) -> Turn {
+        if self.steps == 0 {
+            let begins = !on && real_mode;
+            if begins {
+                self.steps = MOST_STEPS;
+            }
+            return Turn {
+                opens: false,
+                steps: begins.then_some(true),
+            };
+        }
+        self.steps -= 1;
+        if !self.line.is_high() {
+            self.steps = 0;
+        }
+        Turn {
+            opens: on,
+            steps: (self.steps == 0).then_some(false),
+        }
+    }
+
+    /// Others debug the guest from now on: a search that has begun ends.
+    pub(crate) fn end(self, fd: &VcpuFd) -> Result<(), errno::Error> {
+        match self.steps {
+            0 => Ok(()),
+            _ => step(fd, false),
+        }
+    }
+}
+
+/// What is to be done before the guest goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Turn {
+    /// The window that is open is made long enough.
+    opens: bool,
+    /// Single steps are switched on or off.
+    steps: Option<bool>,
 }
 
 impl Drop for Windows {
@@ -139,5 +170,29 @@ mod tests {
         assert!(!line.0.risen.load(Ordering::Relaxed));
         line.set(6, false);
         assert!(!line.is_high());
+    }
+
+    #[test]
+    fn a_search_begins_in_real_mode_with_interrupts_off_and_ends() {
+        let line = FloppyLine::default();
+        let mut windows = Windows {
+            line: line.clone(),
+            steps: 0,
+        };
+        let turn = |opens, steps| Turn { opens, steps };
+        line.set(6, true);
+        assert_eq!(windows.turn(true, true), Turn::default());
+        assert_eq!(windows.turn(false, false), Turn::default());
+        assert_eq!(windows.turn(false, true), turn(false, Some(true)));
+        assert_eq!(windows.turn(false, false), Turn::default());
+        assert_eq!(windows.turn(true, false), turn(true, None));
+        // The guest has had it.
+        line.set(6, false);
+        assert_eq!(windows.turn(true, false), turn(true, Some(false)));
+        // A guest that never tells the controller.
+        line.set(6, true);
+        assert_eq!(windows.turn(false, true), turn(false, Some(true)));
+        let last = (1..).find(|_| windows.turn(false, true).steps == Some(false));
+        assert_eq!(last, Some(MOST_STEPS));
     }
 }

@@ -32,11 +32,12 @@
 //! next one. Basic boards leave it out: their tables give the clock no interrupt, and they need no timer.
 //!
 //! **Not modelled**: time bases other than 32.768 kHz and the divider's test modes, which count as 32.768 kHz; the
-//! square wave; daylight saving (DSE is kept: no guest of today sets it, for it knows the dates of 1984 alone); bit 7 of
-//! the index (NMI mask); the second bank of RAM at 0x72, which the 82371AB has inside and the 82371SB of our PC has not.
+//! square wave; daylight saving (DSE is kept, and no hour is left out or comes twice: no guest of today sets it, for it
+//! knows the dates of 1984 alone); bit 7 of the index (NMI mask); the second bank of RAM at 0x72 and 0x73, which the
+//! 82371AB has inside and neither this chip nor QEMU's: nothing answers there, and ones are read.
 //!
-//! **Relied on by**: SeaBIOS (INT 15h, functions 83h and 86h, by the periodic interrupt; INT 1Ah), Linux (rtc_cmos),
-//! the bare-metal guest.
+//! **Relied on by**: SeaBIOS 1.16 (CMOS RAM; INT 15h, functions 83h and 86h, by the periodic interrupt; INT 1Ah), Linux
+//! (rtc_cmos), the bare-metal guest.
 
 mod core;
 pub mod regs;

@@ -101,6 +101,10 @@ fn syslinux_starts_a_linux_from_a_disk() {
     let way = login.ask("readlink /sys/block/sda");
     assert!(way.contains("/0000:00:01.1/ata1/host0/"), "{way}");
 
+    // PCI's interrupts, as ACPI tells of them.
+    let link = login.ask("cat /sys/bus/acpi/devices/PNP0C0F:03/path");
+    assert_eq!(link, "\\_SB_.LNKD");
+
     // Its own clock, which it has set by the PC's, and the PC's again.
     for (what, early, late) in [
         ("date +%s", 1, 1),

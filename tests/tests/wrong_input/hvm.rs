@@ -158,7 +158,7 @@ fn nothing_to_boot() {
     let blank = write(folder.path(), "blank.img", &[0; 1024]);
     let blank = blank.to_str().unwrap();
     let start = ["run", "--mode", "hvm", "--timeout", "1"];
-    for disks in [&[][..], &["--disk", blank]] {
+    for disks in [&[][..], &["--disk", blank], &["--cdrom", "none"]] {
         let (status, text) = run(&[&start, disks].concat());
         assert_eq!(status, Some(124), "{text}");
         let wanted =

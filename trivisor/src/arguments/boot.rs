@@ -1,4 +1,4 @@
-//! What a PC boots: `--firmware`, `--boot` and `--floppy`.
+//! What a PC boots: `--firmware`, `--boot`, `--cdrom` and `--floppy`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -34,6 +34,36 @@ impl fmt::Display for FirmwareArgument {
         match self {
             Self::SeaBios => f.write_str("seabios"),
             Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// `--cdrom`: what lies in a PC's CD drive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CdromArgument {
+    /// Nothing yet.
+    Empty,
+    /// A disc: this ISO image.
+    Disc(PathBuf),
+}
+
+impl FromStr for CdromArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::Empty),
+            "" => Err("no file is named: an ISO image, or none for an empty drive".into()),
+            path => Ok(Self::Disc(path.into())),
+        }
+    }
+}
+
+impl fmt::Display for CdromArgument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("none"),
+            Self::Disc(path) => write!(f, "{}", path.display()),
         }
     }
 }
@@ -122,6 +152,7 @@ impl fmt::Display for BootArgument {
 
 text_form!(FirmwareArgument);
 text_form!(BootArgument);
+text_form!(CdromArgument);
 text_form!(FloppyArgument);
 
 #[cfg(test)]
@@ -150,6 +181,21 @@ mod tests {
             let error = text.parse::<FloppyArgument>().unwrap_err();
             assert!(error.contains("no file is named"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_cd_drive_may_be_empty() {
+        let disc = |path: &str| CdromArgument::Disc(path.into());
+        for (text, wanted) in [
+            ("none", CdromArgument::Empty),
+            ("a.iso", disc("a.iso")),
+            ("./none", disc("./none")),
+        ] {
+            let cdrom = text.parse::<CdromArgument>().unwrap();
+            assert_eq!((cdrom.to_string().as_str(), &cdrom), (text, &wanted));
+        }
+        let error = "".parse::<CdromArgument>().unwrap_err();
+        assert!(error.contains("no file is named"), "{error}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod run;
 mod share;
 mod vsock;
 
-pub(crate) use boot::{BootArgument, FirmwareArgument, FloppyArgument};
+pub(crate) use boot::{BootArgument, CdromArgument, FirmwareArgument, FloppyArgument};
 pub(crate) use disk::{DiskArgument, DiskBus, DiskCache, DiskFormat};
 pub(crate) use memory::{BackingArgument, MemoryArgument, parse_size, show_size};
 pub(crate) use net::{NetArgument, NetLink};

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::arguments::{
-    BootArgument, DiskArgument, FirmwareArgument, FloppyArgument, MemoryArgument, NetArgument,
-    ShareArgument, VsockArgument,
+    BootArgument, CdromArgument, DiskArgument, FirmwareArgument, FloppyArgument, MemoryArgument,
+    NetArgument, ShareArgument, VsockArgument,
 };
 use crate::settings::{
     DisplaySetting, ModeSetting, NetSetting, SandboxSetting, SerialSetting, Settings,
@@ -60,9 +60,9 @@ pub(crate) struct RunArguments {
     /// A PC's firmware has its screen and its keys on the first serial port, too
     #[arg(long)]
     serial_screen: bool,
-    /// A CD for a PC's drive: an ISO image
-    #[arg(long, value_name = "FILE")]
-    cdrom: Option<PathBuf>,
+    /// A CD for a PC's drive: an ISO image; none: the drive is empty until `trivisor cdrom NAME FILE`
+    #[arg(long, value_name = "FILE|none")]
+    cdrom: Option<CdromArgument>,
     /// A floppy disk for a PC's drive A: a raw image of 160 to 2880 KiB, FILE[,ro]; a second one is for drive B
     #[arg(long, value_name = "FILE")]
     floppy: Vec<FloppyArgument>,

@@ -12,7 +12,7 @@ use trivisor_devices_hvm::i82077;
 
 use super::create;
 use super::virtio::{Image, open_image};
-use crate::arguments::{DiskArgument, DiskFormat, FirmwareArgument, FloppyArgument};
+use crate::arguments::{CdromArgument, DiskArgument, DiskFormat, FirmwareArgument, FloppyArgument};
 use crate::failure::{Failure, chain};
 use crate::settings::{BootSettings, Settings};
 
@@ -99,8 +99,9 @@ impl Pc {
             vga_rom,
             boot_order: boot_order.unwrap_or_default(),
             debug_console: console.map(|path| create(path)).transpose()?,
-            tray: match boot.cdrom.as_deref() {
-                Some(path) => Some(Tray::new(open_cd(path)?)),
+            tray: match &boot.cdrom {
+                Some(CdromArgument::Disc(path)) => Some(Tray::new(open_cd(path)?)),
+                Some(CdromArgument::Empty) => Some(Tray::default()),
                 None => None,
             },
             floppies: open_floppies(&boot.floppy)?,
@@ -205,8 +206,8 @@ const CD_SECTOR: u64 = 2048;
 /// Whether SeaBIOS has something that it could boot from. Its own word that there is nothing is on the screen alone.
 pub(super) fn finds_nothing(boot: &BootSettings, disks: &[DiskArgument]) -> bool {
     let sea_bios = matches!(boot.firmware, None | Some(FirmwareArgument::SeaBios));
-    let boots =
-        boot.cdrom.is_some() || !boot.floppy.is_empty() || disks.iter().any(has_boot_sector);
+    let disc = matches!(boot.cdrom, Some(CdromArgument::Disc(_)));
+    let boots = disc || !boot.floppy.is_empty() || disks.iter().any(has_boot_sector);
     sea_bios && boot.kernel.is_none() && !boots
 }
 
@@ -302,7 +303,7 @@ pub(crate) fn insert(settings: &mut Settings, medium: PathBuf) -> Result<(), Fai
     })?;
     let disk = DiskArgument::of(&medium);
     if holds(&file, ISO_9660.0, &ISO_9660.1) {
-        settings.boot.cdrom = Some(medium);
+        settings.boot.cdrom = Some(CdromArgument::Disc(medium));
     } else if has_boot_sector(&disk) {
         settings.disk.insert(0, disk);
     } else {

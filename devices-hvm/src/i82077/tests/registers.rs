@@ -22,6 +22,65 @@ fn ports_answer_as_the_table_says() {
 }
 
 #[test]
+fn the_data_rate_outlives_a_reset_of_the_chip_alone() {
+    // 720 KiB, whose rate is that of power-on.
+    let mut rig = Rig::cold(1440);
+    let found = |rig: &mut Rig| rig.command(&[0x4a, 0])[..2] == [0, 0];
+    rig.write(2, 0x1c);
+    assert!(found(&mut rig));
+    rig.write(7, 0);
+    assert!(!found(&mut rig));
+    rig.script("w 2 18\n w 2 1c");
+    assert!(!found(&mut rig));
+    // DSR's reset comes with a rate; precompensation and power down are without effect.
+    rig.write(4, 0xde);
+    assert!(found(&mut rig));
+    rig.write(7, 0);
+    rig.chip.reset();
+    rig.write(2, 0x1c);
+    assert!(found(&mut rig));
+}
+
+#[test]
+fn each_drive_has_its_motor_its_disk_and_its_change() {
+    let host = TestHost::new();
+    let disks = [1440, 2880].map(|sectors| MemoryStorage::new(host.memory.ram().clone(), sectors));
+    for (disk, content) in disks.iter().zip([0xaa, 0xbb]) {
+        disk.put(0, &[content; SECTOR]);
+    }
+    let drives = disks.each_ref().map(|disk| {
+        let drive = DriveConfig::with(Box::new(disk.clone()));
+        Some(drive.unwrap())
+    });
+    let channel = TestChannel::default();
+    let chip = I82077::new(drives, host.line(), Box::new(channel.clone()));
+    let [_, disk] = disks;
+    let mut rig = Rig {
+        host,
+        disk,
+        channel,
+        chip: chip.unwrap(),
+    };
+    for (drive, rate, content) in [(0, 2, 0xaa), (1, 0, 0xbb)] {
+        rig.write(7, rate);
+        let read = [0xe6, drive, 0, 0, 1, 2, 1, 0x1b, 0xff];
+        rig.channel.open(SECTOR);
+        rig.write(2, 0x0c | drive | 0x20 >> drive);
+        assert_eq!(
+            rig.command(&read)[..2],
+            [0x40 | drive, 1],
+            "its motor stands"
+        );
+        rig.write(2, 0x0c | drive | 0x10 << drive);
+        assert_eq!(rig.command(&read)[..2], [drive, 0]);
+        assert_eq!(rig.channel.take(), [content; SECTOR]);
+        assert_eq!(rig.read(7), 0xff);
+        rig.send(&[0x0f, drive, 1]);
+        assert_eq!(rig.read(7), 0x7f, "the other one's is its own");
+    }
+}
+
+#[test]
 fn a_hard_reset_is_power_on() {
     let mut rig = Rig::new();
     rig.write(3, 1);

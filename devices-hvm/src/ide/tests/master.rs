@@ -92,6 +92,22 @@ fn memory_of_another_size_shows_in_the_status() {
     assert_eq!(read(&mut rig, 1), (0, 0x50));
 }
 
+/// From a double word that is no multiple of 8, descriptors never meet the end of the 64 KiB.
+#[test]
+fn a_table_ends_with_its_64_kib_wherever_it_begins() {
+    let mut rig = Rig::new();
+    // Two bytes each: a sector has 256 of them.
+    let descriptor = [0, 0x80, 0, 0, 2, 0, 0, 0];
+    for at in (0x1_f004..0x3_0000).step_by(descriptor.len()) {
+        rig.host.memory.write(at, &descriptor).unwrap();
+    }
+    for (at, moved) in [(0x1_f7fc_u32, 5), (0x1_f804, 0), (0x1_fffc, 0)] {
+        rig.view.write((BMIBA_AT + 4).into(), &at.to_le_bytes());
+        rig.put(BMIBA_AT + 2, 0x06);
+        assert_eq!(read(&mut rig, 1), (moved, 0x50), "{at:#x}");
+    }
+}
+
 #[test]
 fn what_is_no_memory_is_an_error() {
     let mut rig = Rig::new();

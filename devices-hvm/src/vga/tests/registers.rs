@@ -3,6 +3,22 @@ use std::time::Duration;
 use trivisor_buses::testing::check_ports;
 
 use super::*;
+use crate::registers;
+
+#[test]
+fn configuration_space_is_as_its_table_says() {
+    let rows = [
+        (0x00, 0x1111_1234, 0x1111_1234),
+        (0x04, 0x0000_0000, 0x0000_0547),
+        (0x08, 0x0300_0002, 0x0300_0002),
+        (0x0c, 0x0000_0000, 0x0000_ffff),
+        (0x10, 0x0000_0008, 0xfff0_0008),
+        (0x18, 0x0000_0000, 0xffff_f000),
+        (0x2c, 0x1100_1af4, 0x1100_1af4),
+        (0x3c, 0x0000_0000, 0x0000_00ff),
+    ];
+    registers::check(|| vga().0, &rows);
+}
 
 fn check(vga: &mut Vga, script: &str) {
     check_ports(&mut Ports(vga), script);
