@@ -21,6 +21,7 @@ use trivisor_mode_basic::debug_exit::{self, DebugExit};
 use trivisor_mode_basic::pvpanic::{self, PvPanicPort};
 use trivisor_mode_basic::uart::{self, Uart, UartInput};
 
+pub(crate) use self::drives::Disks;
 pub use self::floppy::{FloppyPlug, MadeFloppy};
 use self::isa::Isa;
 pub use self::plugs::{BoardError, Card, DrivePlug, MadeDrive};
@@ -84,7 +85,9 @@ impl Board for HvmBoard {
         let bus = chipset::bus_and_bridges(slots, isa.lines(), without_firmware)?;
         chipset::power(slots, &bus, isa.line(map::SCI_IRQ), without_firmware)?;
         let lines = map::IDE_IRQS.map(|irq| isa.line(irq));
-        drives::fit(slots, &bus, lines, self.drives, without_firmware)?;
+        let disks = drives::fit(slots, &bus, lines, self.drives, without_firmware)?;
+        let set_up = clock.with(|clock| cmos::set_up_disks(clock, disks));
+        set_up.map_err(FitError::chip("rtc"))?;
         for card in self.cards {
             card.insert(slots, &bus)?;
         }

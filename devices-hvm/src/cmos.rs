@@ -6,6 +6,7 @@
 use trivisor_buses::{AccessError, PortDevice};
 use trivisor_memory::RamLayout;
 
+use crate::board::Disks;
 use crate::boot_order::BootDevice;
 use crate::i82077::DriveKind;
 
@@ -28,8 +29,10 @@ const MEMORY_ABOVE_16M: u8 = 0x34;
 const MEMORY_ABOVE_4G: u8 = 0x5b;
 /// Third boot device in 7:4; bit 0: do not look for a signature on a floppy.
 const BOOT_FLAG_1: u8 = 0x38;
-/// How disks' geometry is translated, two bits a disk: 1 is LBA.
+/// How a BIOS translates cylinders, heads and sectors, two bits a disk: 0 not, 1 by LBA.
 const TRANSLATION: u8 = 0x39;
+/// Bytes that cylinders, heads and sectors of a BIOS reach untranslated: 1024 x 16 x 63 x 512.
+const UNTRANSLATED: u64 = 528_482_304;
 /// First boot device in 3:0, second in 7:4.
 const BOOT_FLAG_2: u8 = 0x3d;
 /// Processors beside the first.
@@ -48,6 +51,20 @@ pub(crate) fn set_up(
         clock.write(1, &[value])?;
     }
     clock.write(0, &[0])
+}
+
+/// Writes how disks are translated. A small one is not: of a disk below a cylinder of 16 heads and 63 sectors, LBA
+/// leaves none.
+pub(crate) fn set_up_disks(clock: &mut impl PortDevice, disks: Disks) -> Result<(), AccessError> {
+    clock.write(0, &[TRANSLATION])?;
+    clock.write(1, &[translations(disks)])?;
+    clock.write(0, &[0])
+}
+
+fn translations(disks: Disks) -> u8 {
+    let by_lba = |disk: Option<u64>| u8::from(disk.is_some_and(|size| size > UNTRANSLATED));
+    let disks = disks.into_iter().rev();
+    disks.fold(0, |bits, disk| bits << 2 | by_lba(disk))
 }
 
 fn contents(ram: RamLayout, cpus: u8, boot: &[BootDevice], floppies: Floppies) -> Vec<(u8, u8)> {
@@ -73,7 +90,6 @@ fn contents(ram: RamLayout, cpus: u8, boot: &[BootDevice], floppies: Floppies) -
     let order = |at: usize| boot.get(at).map_or(0, |device| *device as u8);
     put(BOOT_FLAG_1, &[order(2) << 4]);
     put(BOOT_FLAG_2, &[order(1) << 4 | order(0)]);
-    put(TRANSLATION, &[0x55]);
     put(MORE_CPUS, &[cpus.saturating_sub(1)]);
     bytes
 }
@@ -104,6 +120,14 @@ mod tests {
         assert_eq!([at(0x34), at(0x35)], [0x00, 0xbf]);
         assert_eq!([at(0x5b), at(0x5c), at(0x5d)], [0x00, 0x40, 0x00]);
         assert_eq!(at(0x5f), 2);
+    }
+
+    #[test]
+    fn large_disks_are_translated() {
+        let (small, large) = (Some(UNTRANSLATED), Some(UNTRANSLATED + 512));
+        assert_eq!(translations([None; 4]), 0);
+        assert_eq!(translations([small, large, None, large]), 0x44);
+        assert_eq!(translations([large, small, large, None]), 0x11);
     }
 
     #[test]

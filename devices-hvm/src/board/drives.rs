@@ -9,26 +9,34 @@ use super::{DrivePlug, chipset};
 use crate::ide::{self, CommandBlock, ControlBlock, DriveConfig, Ide, Tray};
 use crate::map;
 
-/// The IDE interface with its drives, which answers at the ports that a PC's disks always had.
+/// Bytes of each disk on the cables, the first cable's master first.
+pub(crate) type Disks = [Option<u64>; 4];
+
+/// The IDE interface with its drives, which answers at the ports that a PC's disks always had; what its disks hold.
 pub(super) fn fit(
     slots: &mut Slots,
     bus: &RootBus,
     lines: [Line; 2],
     drives: [[Option<Box<dyn DrivePlug>>; 2]; 2],
     without_firmware: bool,
-) -> Result<(), FitError> {
+) -> Result<Disks, FitError> {
     let host = slots.host().clone();
     let mut sources = Vec::new();
     let mut made: [[Option<DriveConfig>; 2]; 2] = Default::default();
-    let mut tray = None;
+    let (mut disks, mut tray): (Disks, _) = ([None; 4], None);
     let places = made.as_flattened_mut().iter_mut().enumerate();
     for ((number, place), plug) in places.zip(drives.into_iter().flatten()) {
         let Some(plug) = plug else { continue };
         let name = plug.name();
         let drive = plug.make(&host.ram).map_err(FitError::chip(name))?;
         sources.extend(drive.sources);
-        if matches!(drive.drive, DriveConfig::Cdrom(_)) {
-            tray = tray.or(Some((number / 2, number % 2)));
+        match &drive.drive {
+            DriveConfig::Cdrom(_) => tray = tray.or(Some((number / 2, number % 2))),
+            DriveConfig::Disk(_, disk) => {
+                if let Some(place) = disks.get_mut(number) {
+                    *place = Some(disk.geometry().capacity);
+                }
+            }
         }
         *place = Some(drive.drive);
     }
@@ -79,5 +87,5 @@ pub(super) fn fit(
     for place in posted {
         slots.posted(place);
     }
-    Ok(())
+    Ok(disks)
 }
