@@ -150,7 +150,16 @@ fn a_machine_without_a_keyboard_says_so() {
 /// BIOS, and none comes just then. The firmware takes keys from the serial port without an interrupt.
 fn tell_grub(vm: &mut Session, name: &str, text: &str) {
     if Path::new("/sys/module/kvm_pvm").exists() {
-        vm.type_bytes(text.replace('\n', "\r").as_bytes());
+        // The BIOS has room for 15 keys, and drops others: each piece is on the screen before the next.
+        let text = text.replace('\n', "\r");
+        let mut told = 0;
+        for piece in text.as_bytes().chunks(8) {
+            vm.type_bytes(piece);
+            told += piece.len();
+            if told < text.len() {
+                let _echo = screen_with(name, text[..told].trim_end());
+            }
+        }
     } else {
         told(&["type", name, text]);
     }
