@@ -66,6 +66,8 @@ pub(super) struct Core {
     pub(super) pending: [Option<u8>; 4],
     /// INT, before its gate.
     pub(super) interrupt: bool,
+    /// The first byte of the result ends it: it is the end of a command that moved data.
+    pub(super) ended: bool,
     pub(super) job: Option<Job>,
 }
 
@@ -82,6 +84,7 @@ impl Core {
             cylinders: [0; 4],
             pending: [None; 4],
             interrupt: false,
+            ended: false,
             job: None,
         }
     }
@@ -112,6 +115,7 @@ impl Core {
         self.cylinders = [0; 4];
         self.pending = [None; 4];
         self.interrupt = false;
+        self.ended = false;
         self.job = None;
     }
 
@@ -223,8 +227,9 @@ impl Core {
         if self.phase == Phase::Execution {
             return self.get_byte();
         }
-        // The first byte of a result ends the interrupt.
-        self.interrupt = false;
+        if std::mem::take(&mut self.ended) {
+            self.interrupt = self.seeks_to_tell();
+        }
         let byte = self.fifo.pop();
         if self.fifo.rest().is_empty() {
             self.fifo = Fifo::default();
@@ -272,6 +277,7 @@ impl Core {
 
     /// A result without an interrupt.
     pub(super) fn answer(&mut self, bytes: &[u8]) {
+        self.ended = false;
         self.fifo = Fifo::of(bytes);
         self.phase = Phase::Result;
     }
@@ -321,12 +327,14 @@ impl Core {
             return self.answer(&[st0::INVALID]);
         };
         let cylinder = found.and_then(|at| self.cylinders.get(at)).copied();
-        // Further drives that polling has found do not hold the line; those that have ended a seek do.
-        let seeks = self.pending.iter().flatten();
-        self.interrupt = seeks
-            .into_iter()
-            .any(|st0| *st0 & st0::POLLING != st0::POLLING);
+        self.interrupt = self.seeks_to_tell();
         self.answer(&[st0, cylinder.unwrap_or_default()]);
+    }
+
+    /// Whether drives hold the line: those that have ended a seek do, those that polling has found do not.
+    fn seeks_to_tell(&self) -> bool {
+        let mut pending = self.pending.iter().flatten();
+        pending.any(|st0| st0 & st0::POLLING != st0::POLLING)
     }
 
     /// A drive's seek has ended.

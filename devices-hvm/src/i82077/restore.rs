@@ -9,6 +9,9 @@ use super::regs::{Configure, Dor, Dsr, Perpendicular, Tdr, Unit, st0};
 use super::state::{I82077StateV1, JobStateV1, KIND};
 use super::transfer::{Id, Job, What};
 
+/// The phase of a result whose first byte ends INT.
+const ENDED: u8 = 3;
+
 fn check(field: &'static str, value: impl Into<u64>, right: bool) -> Result<(), RestoreError> {
     RestoreError::check(KIND, field, value.into(), right)
 }
@@ -34,7 +37,7 @@ impl I82077StateV1 {
         let phase = match self.phase {
             0 => Phase::Command,
             1 => Phase::Execution,
-            2 => Phase::Result,
+            2 | ENDED => Phase::Result,
             phase => return Err(wrong("phase", phase.into())),
         };
         self.check_fifo(phase, dor)?;
@@ -77,6 +80,7 @@ impl I82077StateV1 {
         core.cylinders = self.cylinders;
         core.pending = self.pending;
         core.interrupt = self.interrupt;
+        core.ended = self.phase == ENDED;
         core.job = job;
         Ok(())
     }

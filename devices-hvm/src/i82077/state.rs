@@ -40,7 +40,7 @@ pub struct I82077StateV1 {
     pub pending: [Option<u8>; 4],
     /// INT.
     pub interrupt: bool,
-    /// 0: command, 1: execution, 2: result.
+    /// 0: command, 1: execution, 2: result, 3: a result whose first byte ends INT.
     pub phase: u8,
     /// Bytes of the command so far, or of the result that are left.
     pub fifo: Vec<u8>,
@@ -99,6 +99,7 @@ impl From<&Core> for I82077StateV1 {
             cylinders,
             pending,
             interrupt,
+            ended,
             job,
         } = core;
         let Settings {
@@ -111,9 +112,10 @@ impl From<&Core> for I82077StateV1 {
         } = *settings;
         let lost = job.as_ref().filter(|job| job.step == Step::Storage);
         let number = match phase {
-            _ if lost.is_some() => 2,
+            _ if lost.is_some() => 3,
             Phase::Command => 0,
             Phase::Execution => 1,
+            Phase::Result if *ended => 3,
             Phase::Result => 2,
         };
         Self {

@@ -291,6 +291,7 @@ impl Core {
         } = job.id;
         self.job = None;
         self.answer(&[st0, st1, st2, cylinder, head, sector, size]);
+        self.ended = true;
         self.interrupt = true;
     }
 

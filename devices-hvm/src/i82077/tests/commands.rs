@@ -89,6 +89,32 @@ fn heads_stay_where_they_are_when_the_chip_forgets() {
 }
 
 #[test]
+fn the_line_is_high_until_each_seek_was_told_of() {
+    let mut rig = Rig::new();
+    rig.send(&[0x0f, 0, 3]);
+    rig.send(&[0x0f, 1, 4]);
+    assert_eq!(rig.host.levels.take(), [true]);
+    assert_eq!(rig.command(&[0x08]), [0x20, 3]);
+    // Nor does the end of another command take it away.
+    assert_eq!(rig.command(&[0x4a, 0])[..2], [0, 0]);
+    assert_eq!(rig.host.levels.take(), []);
+    assert_eq!(rig.command(&[0x08]), [0x21, 4]);
+    assert_eq!(rig.host.levels.take(), [false]);
+}
+
+#[test]
+fn a_reset_is_told_of_by_its_own_command_alone() {
+    let mut rig = Rig::new();
+    rig.write(4, 0x80);
+    assert_eq!(rig.host.levels.take(), [true]);
+    assert_eq!(rig.command(&[0x10]), [0x90]);
+    assert_eq!(rig.command(&[0x0e]).len(), 10);
+    assert_eq!(rig.host.levels.take(), []);
+    assert_eq!(rig.command(&[0x08]), [0xc0, 0]);
+    assert_eq!(rig.host.levels.take(), [false]);
+}
+
+#[test]
 fn a_drive_that_is_not_there_finds_nothing() {
     let mut rig = Rig::new();
     rig.write(2, 0x2d);

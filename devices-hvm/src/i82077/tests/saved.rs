@@ -63,7 +63,7 @@ fn each_field_is_checked() {
         ("configure", |state| state.configure = 0x80),
         ("perpendicular", |state| state.perpendicular = 0x40),
         ("pending", |state| state.pending[1] = Some(0x20)),
-        ("phase", |state| state.phase = 3),
+        ("phase", |state| state.phase = 4),
         ("length of fifo", |state| state.fifo.push(0x10)),
         ("phase in reset", |state| state.dor = 0),
         ("job", |state| state.job = None),
