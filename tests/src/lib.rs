@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod boot_sector;
 mod guests;
 mod screen;
 mod session;
 mod syslinux;
 
+pub use boot_sector::bootable_disk;
 pub use guests::{
     bare_metal, debian_kernel, example, grub_rescue, initramfs, invaders, ipxe_cd, linux_bzimage,
     linux_vmlinux, memtest, memtest_cd, trivisor, xen, xen_shim,

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use trivisor_tests::{Session, kvm_wanted, trivisor};
+use trivisor_tests::{Session, bootable_disk, kvm_wanted, trivisor};
 
 /// Sends the packet at 0x7d00 to the second channel's master, then that at 0x7d10 again and again: what comes first of
 /// its data goes to the serial port, after an error the sense key, where it is another than before.
@@ -40,10 +40,8 @@ fn disk(folder: &Path) -> String {
     assert!(bytes.len() <= 0x100);
     bytes.resize(0x100, 0);
     bytes.extend(PACKETS.as_flattened());
-    bytes.resize(510, 0);
-    bytes.extend([0x55, 0xaa]);
-    bytes.resize(1 << 20, 0);
-    file(folder, "disk.img", &bytes)
+    let disk = bootable_disk(folder, &bytes, 1 << 20);
+    disk.to_str().unwrap().to_owned()
 }
 
 /// A disc whose blocks are full of this letter, but that it says that it is one (ECMA-119, 9.1.2).

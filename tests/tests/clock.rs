@@ -1,12 +1,9 @@
 //! The clock of a PC and its interrupt, driven by the BIOS.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by it")]
-
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use trivisor_tests::{Session, kvm_wanted, trivisor};
+use trivisor_tests::{Session, bootable_disk, kvm_wanted, trivisor};
 
 /// A boot sector that counts IRQ 8 in front of the BIOS's handler, and has the BIOS wait by it. `count` prints a number
 /// of four digits and a space, and begins anew.
@@ -35,13 +32,7 @@ const SECTOR: &[u8] = &[
 ];
 
 fn disk(folder: &Path) -> PathBuf {
-    let mut bytes = SECTOR.to_vec();
-    bytes.resize(510, 0);
-    bytes.extend([0x55, 0xaa]);
-    bytes.resize(1 << 20, 0);
-    let path = folder.join("disk.img");
-    fs::write(&path, bytes).unwrap();
-    path
+    bootable_disk(folder, SECTOR, 1 << 20)
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! What the firmware's way to a boot sector costs, and the posted writes that keep it cheap. Counts only, never times.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by it")]
-
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use trivisor_tests::{Session, kvm_wanted, trivisor};
+use trivisor_tests::{Session, bootable_disk, kvm_wanted, trivisor};
 
 /// Instructions that KVM emulates where it emulates ring 0, and exits to the VMM, of Debian 12's QEMU on the same way:
 /// `-machine pc -nodefaults -vga std` with an IDE disk and the same SeaBIOS 1.16.2 (`cargo xtask bench bios`).
@@ -17,20 +15,9 @@ const QEMU_EXITS: u64 = 3_698;
 /// mov dx, 0xcf9; mov al, 6; out dx, al
 const RESET: [u8; 7] = [0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, 0xf4];
 
-/// A disk of 1 MiB with this code as its boot sector.
-fn disk(folder: &Path, code: &[u8]) -> PathBuf {
-    let mut bytes = code.to_vec();
-    bytes.resize(510, 0);
-    bytes.extend([0x55, 0xaa]);
-    bytes.resize(1 << 20, 0);
-    let path = folder.join("disk.img");
-    fs::write(&path, bytes).unwrap();
-    path
-}
-
 /// A PC with this boot sector.
 fn run(folder: &Path, code: &[u8], options: &[&str]) -> Session {
-    let disk = disk(folder, code);
+    let disk = bootable_disk(folder, code, 1 << 20);
     let mut command = Command::new(trivisor());
     command.args(["run", "--timeout", "600", "--serial", "none", "--disk"]);
     Session::spawn(command.arg(disk).args(options))

@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use trivisor_tests::{Ended, Session, kvm_wanted, memtest_cd, screen_with, slow_wanted, trivisor};
+use trivisor_tests::{
+    Ended, Session, bootable_disk, kvm_wanted, memtest_cd, screen_with, slow_wanted, trivisor,
+};
 
 /// `trivisor run` of a PC with little memory.
 fn run(options: &[&str]) -> Session {
@@ -36,12 +37,7 @@ fn disk(folder: &Path, more: &[u8]) -> PathBuf {
     assert!(bytes.len() <= TEXT);
     bytes.resize(TEXT, 0x90);
     bytes.extend(b"boot sector runs\r\n\0");
-    bytes.resize(510, 0);
-    bytes.extend([0x55, 0xaa]);
-    bytes.resize(1 << 20, 0);
-    let path = folder.join("disk.img");
-    fs::write(&path, bytes).unwrap();
-    path
+    bootable_disk(folder, &bytes, 1 << 20)
 }
 
 fn boot(more: &[u8], options: &[&str]) -> Ended {

@@ -2,12 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use trivisor_tests::{
-    Session, grub_rescue, kvm_wanted, memtest_cd, screen_with, slow_wanted, trivisor,
+    Session, bootable_disk, grub_rescue, kvm_wanted, memtest_cd, screen_with, slow_wanted, trivisor,
 };
 
 /// Says `>` on the serial port, then shows what is typed by the BIOS's keyboard and teletype services.
@@ -18,13 +17,7 @@ const ECHO: &[u8] = &[
 
 /// A disk of 1 MiB whose boot sector is this program.
 fn disk(folder: &Path, program: &[u8]) -> PathBuf {
-    let mut bytes = program.to_vec();
-    bytes.resize(510, 0);
-    bytes.extend([0x55, 0xaa]);
-    bytes.resize(1 << 20, 0);
-    let path = folder.join("disk.img");
-    fs::write(&path, bytes).unwrap();
-    path
+    bootable_disk(folder, program, 1 << 20)
 }
 
 /// A PC in its jail.

@@ -7,7 +7,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use trivisor_tests::{Session, kvm_wanted, trivisor};
+use trivisor_tests::{Session, bootable_disk, kvm_wanted, trivisor};
 
 /// Prints the text at 0x7c80 by the BIOS's teletype.
 const TELETYPE: &[u8] = &[
@@ -42,12 +42,7 @@ fn disk(folder: &Path, first: &[u8], last: &[u8]) -> PathBuf {
     assert!(bytes.len() <= 0x80);
     bytes.resize(0x80, 0x90);
     bytes.extend(b"seen by all\r\n\0");
-    bytes.resize(510, 0);
-    bytes.extend([0x55, 0xaa]);
-    bytes.resize(1 << 20, 0);
-    let path = folder.join("disk.img");
-    fs::write(&path, bytes).unwrap();
-    path
+    bootable_disk(folder, &bytes, 1 << 20)
 }
 
 /// A PC that has done `first`, in its jail.
