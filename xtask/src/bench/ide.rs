@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::load::{Section, Work};
 use super::start::Options;
-use super::{contenders, devices, document};
+use super::{contenders, devices};
 use crate::setup;
 
 const DEFAULT_ROUNDS: usize = 7;
@@ -83,10 +83,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         names: Kind::all().map(Kind::name).collect(),
         after: PROFILE,
     };
-    document::put(&options.output, &section.write(&rows, rounds))?;
-    println!("{}", section.tables(&rows));
-    println!("written to {}", options.output.display());
-    Ok(())
+    section.put(&rows, rounds, &options.output)
 }
 
 #[cfg(test)]

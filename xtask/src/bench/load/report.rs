@@ -1,8 +1,12 @@
 //! The tables of `bench block` and `bench net`.
 
 use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::Result;
 
 use super::super::contenders::QEMU;
+use super::super::document;
 use super::super::report::{median, medians, versions};
 use super::{Load, Row};
 
@@ -24,8 +28,19 @@ pub(in super::super) struct Section {
 }
 
 impl Section {
+    /// Puts it into the document, and shows its tables.
+    ///
+    /// # Errors
+    /// When the document cannot be written.
+    pub(in super::super) fn put(&self, rows: &[Row], rounds: usize, output: &Path) -> Result<()> {
+        document::put(output, &self.write(rows, rounds))?;
+        println!("{}", self.tables(rows));
+        println!("written to {}", output.display());
+        Ok(())
+    }
+
     /// The section.
-    pub(in super::super) fn write(&self, rows: &[Row], rounds: usize) -> String {
+    fn write(&self, rows: &[Row], rounds: usize) -> String {
         let named: Vec<_> = rows
             .iter()
             .map(|row| (row.name, row.version.as_str()))
@@ -43,7 +58,7 @@ impl Section {
     }
 
     /// The tables alone.
-    pub(in super::super) fn tables(&self, rows: &[Row]) -> String {
+    fn tables(&self, rows: &[Row]) -> String {
         let per_load = |of: fn(&Load) -> f64| {
             move |row: &Row, kind: usize| {
                 let loads = row.rounds.get(kind).filter(|loads| !loads.is_empty())?;

@@ -5,9 +5,9 @@ mod wire;
 use anyhow::{Context, Result, ensure};
 
 use self::wire::Wire;
+use super::contenders;
 use super::load::{Section, Work, field};
 use super::start::Options;
-use super::{contenders, document};
 use crate::setup;
 
 const DEFAULT_ROUNDS: usize = 7;
@@ -172,10 +172,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         names: names.collect(),
         after: PROFILE,
     };
-    document::put(&options.output, &section.write(&rows, rounds))?;
-    println!("{}", section.tables(&rows));
-    println!("written to {}", options.output.display());
-    Ok(())
+    section.put(&rows, rounds, &options.output)
 }
 
 #[cfg(test)]
