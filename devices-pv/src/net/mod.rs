@@ -237,9 +237,9 @@ impl Net {
     /// Receives where the device is not woken again for what it leaves: the driver has to ring when it adds buffers.
     fn receive_alone(&mut self, to: usize, io: &mut Io<'_>) {
         let queue = self.receivers.get(to).map_or(0, Receiver::queue);
-        for _ring in 0..RINGS {
+        for ring in 1..=RINGS {
             let more = self.receive(to, self.options.queue_size.into(), io);
-            if !more || !io.want_notifications(queue, true) {
+            if !more || !io.want_notifications(queue, true) || ring == RINGS {
                 break;
             }
             io.want_notifications(queue, false);

@@ -7,15 +7,17 @@
 //!
 //! A frame for which there are too few buffers waits for more in our memory, and those behind it in the cable.
 
+mod buffers;
 mod own;
+mod target;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 
 use trivisor_buses::{Packets, Segment};
-use trivisor_memory::vm_memory::{GuestAddress, GuestMemoryBackend};
 use trivisor_virtio_device::{Chain, Io, QueueError};
 
+use self::buffers::Collected;
 use self::own::{Frame, OwnMemory, Recent};
 use super::NetCounters;
 use super::regs::{GSO_ECN, GSO_TYPE, HEADER_LEN, NUM_BUFFERS};
@@ -75,17 +77,6 @@ pub(super) enum Pause {
     Enough,
 }
 
-/// What came of looking for buffers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Collected {
-    /// There are as many as were wanted.
-    Enough,
-    /// There are fewer, and the driver has no more to add.
-    Fewer,
-    /// The driver is about to add more, or broke the queue.
-    Starved,
-}
-
 /// A receive queue.
 #[derive(Debug)]
 pub(super) struct Receiver {
@@ -96,8 +87,10 @@ pub(super) struct Receiver {
     held: VecDeque<Chain>,
     /// Bytes that they can hold.
     bytes: u64,
-    /// Buffers that were published and did not return; at least so many.
+    /// Buffers that were published and did not return before the driver rang; at least so many.
     owed: usize,
+    /// The same, those of a driver that rings for each few included: a frame is not lost while it has some left.
+    lent: usize,
     /// There may be frames that wait for buffers.
     pub(super) hungry: bool,
     own: OwnMemory,
@@ -127,6 +120,7 @@ impl Receiver {
             held: VecDeque::new(),
             bytes: 0,
             owed: 0,
+            lent: 0,
             hungry: true,
             own: OwnMemory::default(),
             waiting: None,
@@ -145,11 +139,9 @@ impl Receiver {
         self.queue
     }
 
-    /// The driver rang: it added what it had to add. Of one that rings for each few, a frame may have to wait for more.
+    /// The driver rang: it added what it had to add, or some of it.
     pub(super) const fn refilled(&mut self) {
-        if self.waiting.is_none() {
-            self.owed = 0;
-        }
+        self.owed = 0;
     }
 
     /// The frame that waits for buffers, with a header.
@@ -185,7 +177,7 @@ impl Receiver {
                 return Pause::Starved;
             }
             let wanted = self.wanted(shape);
-            if self.collect(wanted, shape, io) == Collected::Starved {
+            if self.collect(wanted, self.owed, shape, io) == Collected::Starved {
                 return Pause::Starved;
             }
             let direct = self.choose(shape);
@@ -253,7 +245,7 @@ impl Receiver {
             return true;
         };
         let before = self.held.len();
-        let collected = self.collect(frame.len, shape, io);
+        let collected = self.collect(frame.len, self.lent, shape, io);
         let first = self.held.front().map_or(0, Chain::writable_len);
         match collected {
             Collected::Enough if shape.merge || frame.len <= first => {
@@ -266,7 +258,7 @@ impl Receiver {
             }
             _ => {
                 // Whatever was believed of the driver, the frames behind are not to wait for it.
-                self.owed = 0;
+                (self.owed, self.lent) = (0, 0);
                 counters.receive_dropped += 1;
                 true
             }
@@ -280,6 +272,7 @@ impl Receiver {
         if pushed > 0 {
             // Those that were popped in the same turn were not among those that the driver had before.
             self.owed = self.owed.max(pushed);
+            self.lent = self.lent.max(pushed);
             io.publish(self.queue);
         }
     }
@@ -302,155 +295,15 @@ impl Receiver {
         self.spare.extend(self.held.drain(..));
         self.chosen = None;
         self.bytes = 0;
+        self.owed = 0;
         // Unknown again: a frame that waits goes on waiting.
-        self.owed = if self.waiting.is_some() {
+        self.lent = if self.waiting.is_some() {
             2 * self.half
         } else {
             0
         };
         self.hungry = true;
         (self.pushed, self.published) = (0, 0);
-    }
-
-    /// Bytes for which buffers are needed before a frame is read: of a short one, any that tells that there are some.
-    fn wanted(&self, shape: Shape) -> u64 {
-        match self.recent.longest() {
-            0..=SHORT => 1,
-            longest => longest.min(shape.most()),
-        }
-    }
-
-    /// Pops buffers until they hold `wanted` bytes.
-    fn collect(&mut self, wanted: u64, shape: Shape, io: &mut Io<'_>) -> Collected {
-        loop {
-            while !self.has(wanted, shape) {
-                if !self.pop(shape, io) {
-                    break;
-                }
-            }
-            if io.outcome().broken.is_some() {
-                return Collected::Starved;
-            }
-            if self.has(wanted, shape) {
-                return Collected::Enough;
-            }
-            if self.has_all(io) {
-                return Collected::Fewer;
-            }
-            self.hungry = true;
-            if !io.want_notifications(self.queue, true) {
-                return Collected::Starved;
-            }
-            io.want_notifications(self.queue, false);
-        }
-    }
-
-    /// Without merging a frame goes into one buffer, or not at all.
-    fn has(&self, wanted: u64, shape: Shape) -> bool {
-        if shape.merge {
-            self.bytes >= wanted
-        } else {
-            !self.held.is_empty()
-        }
-    }
-
-    /// Where most of the queue is with the driver, it is about to refill it. None keeps more than half of the queue empty, so
-    /// that else what is here is all that there will be.
-    fn has_all(&self, io: &Io<'_>) -> bool {
-        let size = io
-            .queue(self.queue)
-            .map_or(0, |queue| usize::from(queue.size()));
-        let missing = size.saturating_sub(self.held.len());
-        let with_driver = self.owed.max(self.pushed).min(missing);
-        !self.held.is_empty() && with_driver <= size / 2
-    }
-
-    fn pop(&mut self, shape: Shape, io: &mut Io<'_>) -> bool {
-        let mut chain = self.spare.pop().unwrap_or_default();
-        if !io.pop(self.queue, &mut chain) {
-            self.spare.push(chain);
-            return false;
-        }
-        let len = chain.writable_len();
-        if len < shape.header_len() {
-            let (id, wanted) = (chain.id(), shape.header_len());
-            io.fail(self.queue, QueueError::Short { id, len, wanted });
-            self.spare.push(chain);
-            return false;
-        }
-        self.owed = self.owed.saturating_sub(1);
-        self.bytes += len;
-        self.held.push_back(chain);
-        true
-    }
-
-    /// Chooses the segments for a frame: those of all buffers that are held; of a short one none. All their bytes, header
-    /// included.
-    ///
-    /// Most of them were chosen for the frame before.
-    fn choose(&mut self, shape: Shape) -> u64 {
-        if self.recent.longest() <= SHORT {
-            self.chosen = None;
-            self.into.clear();
-            self.past = 0;
-            return 0;
-        }
-        if self.chosen != Some(shape) {
-            self.into.clear();
-            (self.past, self.laid) = (0, 0);
-            self.chosen = Some(shape);
-        }
-        let used = if shape.merge { self.held.len() } else { 1 };
-        for chain in self.held.iter().take(used).skip(self.laid) {
-            self.into.extend_from_slice(chain.writable());
-        }
-        self.laid = self.held.len().min(used);
-        if !shape.has_header {
-            self.skip_header(shape.header_len());
-        }
-        if shape.merge {
-            return self.bytes;
-        }
-        self.held.front().map_or(0, Chain::writable_len)
-    }
-
-    /// The header is not the cable's.
-    fn skip_header(&mut self, len: u64) {
-        self.chosen = None;
-        let mut skip = len;
-        let whole = self.into.iter().take_while(|segment| {
-            let fits = u64::from(segment.len) <= skip;
-            skip -= if fits { segment.len.into() } else { 0 };
-            fits
-        });
-        self.past = whole.count();
-        if let Some(segment) = self.into.get_mut(self.past) {
-            segment.address = segment.address.saturating_add(skip);
-            // Less than the length.
-            segment.len -= u32::try_from(skip).unwrap_or(0);
-        }
-    }
-
-    fn target(&self) -> &[Segment] {
-        self.into.get(self.past..).unwrap_or_default()
-    }
-
-    /// The `count` oldest buffers are no longer held.
-    fn forget_segments(&mut self, count: usize) {
-        if self.chosen.is_none() {
-            return;
-        }
-        self.past += self
-            .held
-            .iter()
-            .take(count.min(self.laid))
-            .map(|chain| chain.writable().len())
-            .sum::<usize>();
-        self.laid = self.laid.saturating_sub(count);
-        if self.past > self.half {
-            self.into.drain(..self.past.min(self.into.len()));
-            self.past = 0;
-        }
     }
 
     /// Gives the driver a frame for which there are enough buffers.
@@ -488,6 +341,7 @@ impl Receiver {
             self.spare.push(chain);
         }
         self.owed += usize::from(buffers);
+        self.lent += usize::from(buffers);
         self.pushed += usize::from(buffers);
         counters.received += 1;
     }
@@ -556,18 +410,5 @@ impl Receiver {
         }
         let first = self.held.front();
         first.map_or(Ok(()), |first| first.write(io.ram(), at, bytes))
-    }
-
-    /// The error of a driver whose buffers are not RAM.
-    fn outside_of_ram(&self, io: &Io<'_>) -> Option<QueueError> {
-        let memory = io.ram().memory();
-        let wrong = self.target().iter().find(|segment| {
-            let len = usize::try_from(segment.len);
-            !len.is_ok_and(|len| memory.check_range(GuestAddress(segment.address), len))
-        });
-        wrong.map(|segment| QueueError::NotRam {
-            what: "a receive buffer",
-            address: segment.address,
-        })
     }
 }

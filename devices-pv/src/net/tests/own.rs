@@ -133,6 +133,34 @@ fn without_merging_a_frame_fits_into_its_buffer_or_is_lost() {
 }
 
 #[test]
+fn a_driver_that_rings_for_each_few_buffers_loses_nothing() {
+    for (ring, way) in rings() {
+        for has_header in [true, false] {
+            let bench = Bench::new(has_header);
+            let mut rig = bench.rig_with(ring, way | uncut(&bench, true));
+            fill(&mut rig, RX, 128, 4096);
+            fill(&mut rig, RX, 128, 4096);
+            (0..40).for_each(|seed| bench.cable().offer(&frame(LONG, seed)));
+            rig.settle();
+            let mut seeds = 0..40;
+            let mut spare = 0;
+            for _ in 0..400 {
+                while let Some(found) = next(&mut rig, RX) {
+                    let seed = seeds.next().unwrap();
+                    assert!(found == with_header(16, &frame(LONG, seed)), "{seed}");
+                    spare += 16;
+                }
+                let added = 7.min(spare);
+                spare -= added;
+                fill(&mut rig, RX, added, 4096);
+            }
+            assert!(seeds.is_empty(), "{seeds:?}");
+            assert_eq!(rig.device().counters().receive_dropped, 0);
+        }
+    }
+}
+
+#[test]
 fn a_driver_whose_whole_ring_is_filled_is_asked_to_ring() {
     for (ring, way) in rings() {
         for merge in [true, false] {
