@@ -49,7 +49,7 @@ const PROFILE: &str = "
 What limits trivisor pv, by perf and by calls alone on a PVM host:
 - A frame into the tap takes the kernel 1.4 µs by a writev of its own, 1.0 µs when io_uring is handed 16 or more at once. That is
   why frames that wait together are handed over together, and what is left is the kernel's: the tap, the bridge.
-- A frame out of the tap takes the kernel 0.9 µs either way, so each is a read: io_uring would spare system calls and no time.
+- A frame out of the tap takes the kernel 0.8 µs either way, so each is a read: io_uring would spare system calls and no time.
   How long a frame is shows when it is there, and a driver that takes uncut segments with mergeable buffers may have to be given
   44 of them (1536 bytes). A list of so many costs 0.1 µs a frame; so short frames are read into the device's own memory and
   copied, and buffers are gathered for as many bytes as the last frames had where these were long, of which nothing is copied.
