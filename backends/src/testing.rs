@@ -43,19 +43,20 @@ pub(crate) fn send(packets: &mut dyn Packets, ram: &GuestRam, frame: &[u8]) -> s
     packets.send(&scatter(ram, frame, 1000))
 }
 
-/// One frame; no more than the room for it.
+/// One frame; no more than the room for it, of which a part is no guest's.
 pub(crate) fn receive(
     packets: &mut dyn Packets,
     ram: &GuestRam,
     room: usize,
 ) -> std::io::Result<Vec<u8>> {
-    let into = [
-        segment(INBOX, room.min(10)),
-        segment(INBOX + 0x1000, room - room.min(10)),
-    ];
-    let count = packets.receive(&into)?;
+    let first = room.min(10);
+    let second = (room - first).div_ceil(2);
+    let into = [segment(INBOX, first), segment(INBOX + 0x1000, second)];
+    let mut rest = vec![0; room - first - second];
+    let count = packets.receive(&into, &mut rest)?;
     let mut frame = Vec::new();
     crate::segments::append(ram, &into, 0, &mut frame).unwrap();
+    frame.extend(rest);
     frame.truncate(count);
     Ok(frame)
 }

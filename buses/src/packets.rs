@@ -79,10 +79,10 @@ pub trait Packets: Send {
         }
     }
 
-    /// Receives one frame into the segments; the bytes that it took, 0 for an empty frame. What does not fit
-    /// is cut off.
+    /// Receives one frame: into the segments, and what they have no room for into `rest`. The bytes that came, 0 for an
+    /// empty frame; what does not fit into both is cut off.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`]: there is none now. Others: the cable is broken for now.
-    fn receive(&mut self, into: &[Segment]) -> io::Result<usize>;
+    fn receive(&mut self, into: &[Segment], rest: &mut [u8]) -> io::Result<usize>;
 }

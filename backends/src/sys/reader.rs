@@ -1,7 +1,7 @@
 //! Reads into guest RAM from one descriptor, again and again into nearly the same places.
 //!
-//! A card hands its tap all buffers that the longest frame takes, dozens, and a frame fills one or two of them. The rest is
-//! there for the next frame, so where they are on the host is remembered.
+//! Where frames are long, a card hands its tap dozens of buffers, of which one takes what it needs. The others are there
+//! for the next frame, so where they are on the host is remembered.
 
 #![expect(
     unsafe_code,
@@ -11,10 +11,12 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use rustix::io::retry_on_intr;
 use trivisor_buses::Segment;
 use trivisor_memory::GuestRam;
 
 use super::runs::runs as guest_runs;
+use super::vectored::own;
 use crate::segments::written;
 
 /// Runs of one call at most: `UIO_MAXIOV`.
@@ -63,11 +65,32 @@ impl Reader {
     ///
     /// # Errors
     /// As there.
-    pub(crate) fn read(&mut self, file: BorrowedFd<'_>, into: &[Segment]) -> io::Result<usize> {
+    pub(crate) fn read(
+        &mut self,
+        file: BorrowedFd<'_>,
+        into: &[Segment],
+        rest: &mut [u8],
+    ) -> io::Result<usize> {
+        if into.is_empty() {
+            return Ok(retry_on_intr(|| rustix::io::read(file, &mut *rest))?);
+        }
         if let Err(error) = self.look_up(into) {
             self.forget();
             return Err(error);
         }
+        let known = self.runs.len();
+        if known - self.past.1 < MAX_RUNS && !rest.is_empty() {
+            self.runs.push(own(rest));
+        }
+        let read = self.read_runs(file);
+        self.runs.truncate(known);
+        let read = read?;
+        written(&self.ram, into, read);
+        Ok(read)
+    }
+
+    /// Reads into all runs.
+    fn read_runs(&self, file: BorrowedFd<'_>) -> io::Result<usize> {
         let runs = self.runs.get(self.past.1..).unwrap_or_default();
         #[expect(
             clippy::cast_possible_truncation,
@@ -75,20 +98,18 @@ impl Reader {
             reason = "MAX_RUNS at most"
         )]
         let count = runs.len().min(MAX_RUNS) as libc::c_int;
-        let read = loop {
+        loop {
             // SAFETY: each run lies in RAM that `self.ram` keeps mapped, and that no reference of this process points
-            // into, so the kernel may write to it.
+            // into, or is the `rest` that `read` has borrowed; so the kernel may write to it.
             let read = unsafe { libc::readv(file.as_raw_fd(), runs.as_ptr(), count) };
             if let Ok(read) = usize::try_from(read) {
-                break read;
+                return Ok(read);
             }
             let error = io::Error::last_os_error();
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(error);
             }
-        };
-        written(&self.ram, into, read);
-        Ok(read)
+        }
     }
 
     fn forget(&mut self) {
@@ -171,13 +192,44 @@ mod tests {
                 .map(|byte| u8::try_from(byte).unwrap() ^ (round << 4))
                 .collect();
             rustix::io::write(&from, &data).unwrap();
-            assert_eq!(reader.read(to.as_fd(), &into).unwrap(), data.len());
+            assert_eq!(reader.read(to.as_fd(), &into, &mut []).unwrap(), data.len());
             for (place, expected) in into.iter().zip(data.chunks(4)) {
                 let mut found = [0; 4];
                 assert!(ram.read(place.address, &mut found));
                 assert_eq!(found, expected, "round {round}");
             }
         }
+    }
+
+    #[test]
+    fn what_places_have_no_room_for_is_the_caller_s() {
+        let ram = ram();
+        let mut reader = Reader::new(ram.clone());
+        let (from, to) = pair(SocketType::SEQPACKET);
+        let reads: [(&[Segment], &[u8]); 4] = [
+            (&[segment(0, 4), segment(0x1000, 2)], b"abcdefgh"),
+            (&[segment(0, 4), segment(0x1000, 2)], b"1234"),
+            (&[], b"ijkl"),
+            (&[segment(0x1000, 2)], b"mno"),
+        ];
+        for (into, data) in reads {
+            rustix::io::write(&from, data).unwrap();
+            let mut rest = [0; 4];
+            assert_eq!(
+                reader.read(to.as_fd(), into, &mut rest).unwrap(),
+                data.len()
+            );
+            let mut found = Vec::new();
+            crate::segments::append(&ram, into, 0, &mut found).unwrap();
+            found.extend(rest);
+            assert_eq!(found[..data.len()], *data);
+        }
+        rustix::io::write(&from, b"longer").unwrap();
+        assert_eq!(
+            reader.read(to.as_fd(), &[], &mut [0; 4]).unwrap(),
+            4,
+            "cut off"
+        );
     }
 
     #[test]
@@ -189,7 +241,7 @@ mod tests {
                 .map(|place| segment(0x100 * (place % 500), 8))
                 .collect();
             rustix::io::write(&from, &[1; 6]).unwrap();
-            assert_eq!(reader.read(to.as_fd(), &into).unwrap(), 6);
+            assert_eq!(reader.read(to.as_fd(), &into, &mut []).unwrap(), 6);
             assert!(reader.known.len() <= SLACK + 6);
         }
     }
@@ -200,8 +252,11 @@ mod tests {
         let (from, to) = pair(SocketType::SEQPACKET);
         rustix::io::write(&from, &[1; 6]).unwrap();
         let wrong = [segment(0, 4), segment(RAM, 4)];
-        let error = reader.read(to.as_fd(), &wrong).unwrap_err();
+        let error = reader.read(to.as_fd(), &wrong, &mut []).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-        assert_eq!(reader.read(to.as_fd(), &[segment(0, 6)]).unwrap(), 6);
+        assert_eq!(
+            reader.read(to.as_fd(), &[segment(0, 6)], &mut []).unwrap(),
+            6
+        );
     }
 }

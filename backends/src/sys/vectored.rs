@@ -50,22 +50,37 @@ pub(crate) fn write(
     })
 }
 
-/// Reads from `fd` into `segments` by one system call, and marks the pages dirty; the bytes that came. What does
-/// not fit into 1024 runs waits, or is cut off where `fd` is no stream.
+/// Reads from `fd` into `segments` and then `rest` by one system call, and marks the pages dirty; the bytes that came.
+/// What does not fit into 1024 runs waits, or is cut off where `fd` is no stream.
 ///
 /// # Errors
 /// `InvalidInput`, with nothing read: a segment is not RAM. Others: the host's.
-pub(crate) fn read(fd: impl AsFd, ram: &GuestRam, segments: &[Segment]) -> io::Result<usize> {
+pub(crate) fn read(
+    fd: impl AsFd,
+    ram: &GuestRam,
+    segments: &[Segment],
+    rest: &mut [u8],
+) -> io::Result<usize> {
     let mut runs = Runs::new();
-    resolve(ram, segments, &mut runs)?;
+    if resolve(ram, segments, &mut runs)? && runs.len() < MAX_RUNS && !rest.is_empty() {
+        runs.push(own(rest));
+    }
     let count = count(&runs);
     let read = retry(|| {
-        // SAFETY: each run lies in RAM that `ram` keeps mapped while it is borrowed, and that no reference of
-        // this process points into, so the kernel may write to it.
+        // SAFETY: each run lies in `rest`, which nobody else has as long as it is borrowed, or in RAM that `ram` keeps
+        // mapped, and that no reference of this process points into; so the kernel may write to it.
         unsafe { libc::readv(fd.as_fd().as_raw_fd(), runs.as_ptr(), count) }
     })?;
     written(ram, segments, read);
     Ok(read)
+}
+
+/// Memory of this process.
+pub(super) const fn own(bytes: &mut [u8]) -> libc::iovec {
+    libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    }
 }
 
 /// Adds the runs of host memory behind `segments`; false when they are too many, and the rest is left out.

@@ -143,7 +143,12 @@ impl StreamHost for Host {
     }
 
     fn read(&mut self, stream: StreamId, into: &[Segment]) -> io::Result<usize> {
-        vectored::read(&open(&mut self.streams, stream)?.socket, &self.ram, into)
+        vectored::read(
+            &open(&mut self.streams, stream)?.socket,
+            &self.ram,
+            into,
+            &mut [],
+        )
     }
 
     fn write(&mut self, stream: StreamId, from: &[Segment]) -> io::Result<()> {

@@ -154,7 +154,7 @@ impl Net {
         }
         // Where frames go has changed, and what the new queues hold was not looked at.
         (before..self.used()).for_each(|index| self.transmit(index, io));
-        self.receive_all(u32::from(self.options.queue_size), io);
+        (0..self.used()).for_each(|to| self.receive_alone(to, io));
     }
 
     /// Tells the cables what the driver takes; false when one of them refuses.

@@ -45,7 +45,7 @@ impl Net {
             transmitter.blocked = false;
         }
         (0..self.used()).for_each(|index| self.transmit(index, io));
-        self.receive_all(u32::from(self.options.queue_size), io);
+        (0..self.used()).for_each(|to| self.receive_alone(to, io));
     }
 
     pub(super) fn refresh_cables(&mut self, io: &mut Io<'_>) {

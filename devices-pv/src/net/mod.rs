@@ -30,7 +30,8 @@
 //! Each cable is served even when the driver uses fewer pairs, for the host's side of it spreads frames over all: cable
 //! k leads to receive queue k modulo the pairs in use, and transmit queue k to cable k.
 //!
-//! With the link down the guest's frames are lost, and those from outside wait or are lost in the cable.
+//! With the link down the guest's frames are lost, and those from outside wait or are lost in the cable. One for which the
+//! driver has added too few buffers waits in the device, and is part of its saved state: then, and only then, of version 2.
 //!
 //! **Not modelled**: VLAN filters, CTRL_RX_EXTRA, receive-side scaling and hashes, coalescing of notifications, speed
 //! and duplex, UFO, tunnels, statistics, standby.
@@ -54,13 +55,15 @@ use trivisor_virtio_device::{Chain, DeviceType, Feature, Io, VirtioDevice, read_
 pub use self::config::{MAX_PAIRS, NetError, NetOptions};
 use self::receive::{Pause, Receiver, Shape};
 use self::regs::{ETHERNET, Features, HEADER_LEN, LEGACY_HEADER_LEN, LONGEST_FRAME};
-pub use self::state::NetStateV1;
+pub use self::state::{NetStateV1, NetStateV2, WaitingV2};
 use self::transmit::Transmitter;
 
 /// Descriptors of the control queue.
 const CONTROL_SIZE: u16 = 64;
 /// Frames from one cable that are a fair share of a wake-up.
 const SHARE: u32 = 256;
+/// Rings full of frames that are received at once while the driver adds buffers meanwhile.
+const RINGS: u32 = 16;
 
 /// What became of frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,7 +74,7 @@ pub struct NetCounters {
     pub send_dropped: u64,
     /// Frames that the guest got.
     pub received: u64,
-    /// Frames that were lost: empty, or too long for the guest's buffers.
+    /// Frames that were lost: empty, too long for the guest's buffers, or still waiting for some at a reset.
     pub receive_dropped: u64,
     /// Errors of the cable.
     pub receive_errors: u64,
@@ -230,6 +233,18 @@ impl Net {
     fn receive_all(&mut self, most: u32, io: &mut Io<'_>) -> bool {
         (0..self.used()).fold(false, |more, to| self.receive(to, most, io) | more)
     }
+
+    /// Receives where the device is not woken again for what it leaves: the driver has to ring when it adds buffers.
+    fn receive_alone(&mut self, to: usize, io: &mut Io<'_>) {
+        let queue = self.receivers.get(to).map_or(0, Receiver::queue);
+        for ring in 1..=RINGS {
+            let more = self.receive(to, self.options.queue_size.into(), io);
+            if !more || !io.want_notifications(queue, true) || ring == RINGS {
+                break;
+            }
+            io.want_notifications(queue, false);
+        }
+    }
 }
 
 impl VirtioDevice for Net {
@@ -281,7 +296,7 @@ impl VirtioDevice for Net {
         for queue in queues.take_while(|queue| *queue < control) {
             io.want_notifications(queue, false);
         }
-        self.receive_all(u32::from(self.options.queue_size), io);
+        (0..self.used()).for_each(|to| self.receive_alone(to, io));
         self.refresh_cables(io);
     }
 
@@ -306,7 +321,7 @@ impl VirtioDevice for Net {
             receiver.refilled();
             io.want_notifications(queue, false);
             if receiver.hungry {
-                self.receive(index, u32::from(self.options.queue_size), io);
+                self.receive_alone(index, io);
             }
         }
     }
@@ -343,20 +358,44 @@ impl VirtioDevice for Net {
             ..NetStateV1::new(self.options.mac)
         };
         self.accept_offloads();
-        self.receivers.iter_mut().for_each(Receiver::forget);
+        for receiver in &mut self.receivers {
+            self.counters.receive_dropped += u64::from(receiver.lose_waiting());
+            receiver.forget();
+        }
         for transmitter in &mut self.transmitters {
             transmitter.blocked = false;
         }
     }
 
     fn save(&self) -> SavedState {
-        SavedState::encode(state::KIND, state::VERSION, &self.state)
+        let waiting = self.receivers.iter().filter_map(|receiver| {
+            let (queue, frame) = (receiver.queue(), receiver.waiting()?.to_vec());
+            Some(WaitingV2 { queue, frame })
+        });
+        let waiting: Vec<_> = waiting.collect();
+        if waiting.is_empty() {
+            return SavedState::encode(state::KIND, state::VERSION, &self.state);
+        }
+        let first = self.state;
+        let state = NetStateV2 { first, waiting };
+        SavedState::encode(state::KIND, state::VERSION_WITH_FRAMES, &state)
     }
 
     fn restore(&mut self, state: &SavedState) -> Result<(), RestoreError> {
-        let state: NetStateV1 = state.decode(state::KIND, state::VERSION)?;
+        let state: NetStateV2 = if state.version == state::VERSION {
+            let first: NetStateV1 = state.decode(state::KIND, state::VERSION)?;
+            first.into()
+        } else {
+            state.decode(state::KIND, state::VERSION_WITH_FRAMES)?
+        };
         state.check(self.cables.len(), config::switchable(self.offered))?;
-        self.state = state;
+        let NetStateV2 { first, waiting } = state;
+        self.state = first;
+        for receiver in &mut self.receivers {
+            let mut waiting = waiting.iter();
+            let frame = waiting.find(|frame| frame.queue == receiver.queue());
+            receiver.put_back(frame.map(|frame| frame.frame.as_slice()));
+        }
         self.accept_offloads();
         Ok(())
     }

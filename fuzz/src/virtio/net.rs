@@ -83,7 +83,7 @@ impl Packets for Cable {
         Ok(())
     }
 
-    fn receive(&mut self, into: &[Segment]) -> io::Result<usize> {
+    fn receive(&mut self, into: &[Segment], more: &mut [u8]) -> io::Result<usize> {
         let mut end = self.end();
         if end.broken {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -97,7 +97,9 @@ impl Packets for Cable {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
         }
-        Ok(frame.len() - rest.len())
+        let copied = rest.len().min(more.len());
+        more[..copied].copy_from_slice(&rest[..copied]);
+        Ok(frame.len() - rest.len() + copied)
     }
 }
 

@@ -77,10 +77,11 @@ impl Packets for DatagramSocket {
         }
     }
 
-    fn receive(&mut self, into: &[Segment]) -> io::Result<usize> {
+    fn receive(&mut self, into: &[Segment], rest: &mut [u8]) -> io::Result<usize> {
+        let has_room = Segment::total(into) > 0 || !rest.is_empty();
         // What was sent before the other end went is still there.
-        match vectored::read(&self.socket, &self.ram, into) {
-            Ok(0) if self.ends && Segment::total(into) > 0 => {
+        match vectored::read(&self.socket, &self.ram, into, rest) {
+            Ok(0) if self.ends && has_room => {
                 self.up = false;
                 Err(link_down())
             }

@@ -51,7 +51,7 @@ fn received_pages_are_dirty_and_others_not() {
         segment(0x8000, 100),
         segment(0xa000, 100),
     ];
-    assert_eq!(socket.receive(&into).unwrap(), 20);
+    assert_eq!(socket.receive(&into, &mut []).unwrap(), 20);
     assert_eq!(ram.take_dirty()[0].bits[0], 0b1_0001_1000);
 }
 
@@ -120,7 +120,7 @@ fn a_frame_that_cannot_be_sent_is_lost_and_the_link_stays() {
     rustix::io::write(&peer, b"kept").unwrap();
     let nowhere = [segment(0, 10), segment(RAM, 100)];
     assert_eq!(
-        kind(socket.receive(&nowhere)),
+        kind(socket.receive(&nowhere, &mut [])),
         Some(ErrorKind::InvalidInput)
     );
     assert_eq!(receive(&mut socket, &ram, 100).unwrap(), b"kept");

@@ -103,7 +103,7 @@ impl Packets for StreamSocket {
         }
     }
 
-    fn receive(&mut self, into: &[Segment]) -> io::Result<usize> {
+    fn receive(&mut self, into: &[Segment], rest: &mut [u8]) -> io::Result<usize> {
         // The device is woken when there is room, and then receives.
         if self.up {
             self.flush()?;
@@ -111,9 +111,14 @@ impl Packets for StreamSocket {
         loop {
             match self.ahead.frame() {
                 Ok(Some(frame)) => {
-                    let received = segments::fill(&self.ram, into, frame)?;
+                    let filled = segments::fill(&self.ram, into, frame)?;
+                    let more = frame.get(filled..).unwrap_or_default();
+                    let fits = more.len().min(rest.len());
+                    rest.split_at_mut(fits)
+                        .0
+                        .copy_from_slice(more.split_at(fits).0);
                     self.ahead.next();
-                    return Ok(received);
+                    return Ok(filled + fits);
                 }
                 Ok(None) if !self.up => return Err(link_down()),
                 Ok(None) => {

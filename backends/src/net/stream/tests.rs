@@ -67,7 +67,7 @@ fn received_pages_are_dirty() {
     peer.write_all(&framed(&[1; 20])).unwrap();
     assert_eq!(
         socket
-            .receive(&[segment(0x3ffa, 10), segment(0x8000, 100)])
+            .receive(&[segment(0x3ffa, 10), segment(0x8000, 100)], &mut [])
             .unwrap(),
         20
     );
@@ -196,7 +196,7 @@ fn a_frame_that_cannot_be_sent_is_lost_and_the_link_stays() {
     peer.write_all(&framed(b"kept")).unwrap();
     let nowhere = [segment(RAM, 100)];
     assert_eq!(
-        kind(socket.receive(&nowhere)),
+        kind(socket.receive(&nowhere, &mut [])),
         Some(ErrorKind::InvalidInput)
     );
     assert_eq!(receive(&mut socket, &ram, 100).unwrap(), b"kept");

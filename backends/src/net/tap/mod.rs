@@ -1,9 +1,9 @@
 //! A tap: an Ethernet interface of the host whose frames this process reads and writes, each behind a virtio-net
 //! header. Linux, `Documentation/networking/tuntap.rst` and `include/uapi/linux/if_tun.h`.
 //!
-//! Straight between the tap and guest RAM. Frames from the guest that wait together are one system call, which costs a
-//! third less a frame than one each; frames to the guest are one each, for there it costs the same. The host's kernel does
-//! checksums and cuts segments where the guest left that to it.
+//! Straight between the tap and guest RAM, or what the device has in its place. Frames from the guest that wait together are
+//! one system call, which costs a third less a frame than one each; frames to the guest are one each, for there it costs
+//! the same. The host's kernel does checksums and cuts segments where the guest left that to it.
 
 mod open;
 #[cfg(test)]
@@ -124,8 +124,8 @@ impl Packets for Tap {
         }
     }
 
-    fn receive(&mut self, into: &[Segment]) -> io::Result<usize> {
-        self.reader.read(self.tap.as_fd(), into)
+    fn receive(&mut self, into: &[Segment], rest: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(self.tap.as_fd(), into, rest)
     }
 }
 

@@ -270,12 +270,12 @@ fn errors_are_told((ram, tap, _): &mut (GuestRam, Tap, OwnedFd)) {
         "no header"
     );
     assert_eq!(
-        kind(tap.receive(&[segment(RAM, 64)]).map(drop)),
+        kind(tap.receive(&[segment(RAM, 64)], &mut []).map(drop)),
         ErrorKind::InvalidInput
     );
     assert!(ip("link set tap0 down"));
     assert!(send(tap, ram, &[0; 100]).is_err());
-    assert!(tap.receive(&[segment(0, 100)]).is_err());
+    assert!(tap.receive(&[segment(0, 100)], &mut []).is_err());
     let mut results = Vec::new();
     let frames = vec![scatter(ram, &[0; 100], 50); 8];
     tap.send_all(&mut frames.iter().map(Vec::as_slice), &mut results);

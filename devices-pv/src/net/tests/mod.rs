@@ -3,6 +3,7 @@
 mod control;
 mod legacy;
 mod link;
+mod own;
 mod receive;
 mod setup;
 mod transmit;
@@ -13,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use trivisor_buses::{Offloads, Packets, Segment};
 use trivisor_memory::GuestRam;
-use trivisor_virtio_device::Feature;
 use trivisor_virtio_device::testing::{Rig, Ring, test_ram};
+use trivisor_virtio_device::{Feature, QueueStateV1};
 
 use super::regs::Features;
 use super::*;
@@ -52,6 +53,8 @@ struct End {
     errors: usize,
     down: bool,
     receives: usize,
+    /// Bytes for which the segments had no room.
+    copied: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -138,7 +141,7 @@ impl Packets for Cable {
         Ok(())
     }
 
-    fn receive(&mut self, into: &[Segment]) -> io::Result<usize> {
+    fn receive(&mut self, into: &[Segment], more: &mut [u8]) -> io::Result<usize> {
         let mut end = self.end();
         end.receives += 1;
         if end.errors > 0 {
@@ -153,7 +156,10 @@ impl Packets for Cable {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
         }
-        Ok(frame.len() - rest.len())
+        let copied = rest.len().min(more.len());
+        more[..copied].copy_from_slice(&rest[..copied]);
+        end.copied += copied;
+        Ok(frame.len() - rest.len() + copied)
     }
 }
 

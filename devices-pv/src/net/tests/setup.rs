@@ -216,6 +216,75 @@ fn a_saved_state_comes_back() {
     }
 }
 
+/// The golden state of version 2: a frame of one byte waits in the second receive queue.
+const GOLDEN_WITH_FRAME: &str = "020000000009 00 01 02 82 01 01 02 0d 000000000000000000000000 07";
+
+#[test]
+fn a_saved_state_with_a_frame_comes_back() {
+    let bench = Bench::with_pairs(true, 2);
+    let mut device = bench.device();
+    check_golden(&mut device, state::KIND, 2, GOLDEN_WITH_FRAME);
+    let state = with_frames(&[(2, 13)]);
+    assert_eq!(device.save(), state);
+    // One without replaces it.
+    device.restore(&golden()).unwrap();
+    assert_eq!(device.save(), golden());
+    device.restore(&state).unwrap();
+    device.reset();
+    assert_eq!(device.save().version, 1);
+}
+
+/// Frames of so many bytes wait in these queues.
+fn with_frames(frames: &[(u16, usize)]) -> SavedState {
+    let waiting = frames.iter().map(|(queue, len)| {
+        let mut frame = vec![0; *len];
+        if let Some(last) = frame.last_mut() {
+            *last = 7;
+        }
+        WaitingV2 {
+            queue: *queue,
+            frame,
+        }
+    });
+    let state = NetStateV2 {
+        first: NetStateV1 {
+            mac: [2, 0, 0, 0, 0, 9],
+            link_up: false,
+            announce: true,
+            pairs: 2,
+            guest_offloads: 0x82,
+        },
+        waiting: waiting.collect(),
+    };
+    SavedState::encode(state::KIND, 2, &state)
+}
+
+#[test]
+fn frames_of_a_saved_state_are_looked_at() {
+    let bench = Bench::with_pairs(true, 2);
+    let mut device = bench.device();
+    let before = device.save();
+    let wrong: [&[(u16, usize)]; 8] = [
+        &[(1, 60)],
+        &[(4, 60)],
+        &[(0, 60), (0, 60)],
+        &[(2, 60), (0, 60)],
+        &[(0, 0)],
+        &[(0, 10)],
+        &[(0, 65602)],
+        &[(0, 60), (2, 0)],
+    ];
+    for frames in wrong {
+        let state = with_frames(frames);
+        assert!(device.restore(&state).is_err(), "{frames:?}");
+    }
+    assert_eq!(device.save(), before);
+    for frames in [&[(0, 11), (2, 65601)][..], &[]] {
+        device.restore(&with_frames(frames)).unwrap();
+    }
+    assert_eq!(device.save(), golden());
+}
+
 #[test]
 fn a_wrong_state_is_refused_and_changes_nothing() {
     let right = NetStateV1 {
@@ -246,7 +315,7 @@ fn a_wrong_state_is_refused_and_changes_nothing() {
     }
     let mut states = [golden(), golden(), golden(), golden()];
     states[0].kind = "virtio-block";
-    states[1].version = 2;
+    states[1].version = 3;
     states[2].data.push(0);
     states[3].data.pop();
     for state in states {
