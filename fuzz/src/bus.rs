@@ -1,6 +1,9 @@
 //! A device on its bus, driven by an input: accesses, time, the outside, save and restore.
 
 mod machine;
+#[cfg(test)]
+mod tests;
+pub(crate) mod words;
 mod world;
 
 use std::mem;
@@ -155,6 +158,30 @@ impl BusFuzzer {
         ]
     }
 
+    /// What every device's dictionary has: a read of each register at each width, time, and what happens around it.
+    #[must_use]
+    pub fn dictionary(&self) -> Vec<Vec<u8>> {
+        let registers = self.registers.iter();
+        let reads = registers
+            .flat_map(|at| (0..4).map(move |width| words::read(self.registers, *at, width)));
+        let around = [
+            words::TWIN,
+            words::LOOK,
+            words::RESET,
+            words::FAIL,
+            words::WORK,
+            words::PRESS,
+        ];
+        // A microsecond, a millisecond, a second, five hours.
+        let time = [10, 20, 30, 44].map(words::advance);
+        let around = around.iter().map(|word| word.to_vec());
+        reads
+            .chain(around)
+            .chain(time.map(Vec::from))
+            .chain([words::push(&[0x1e, 0x9e, 0x77, 0x01])])
+            .collect()
+    }
+
     /// Which of the registers stands at an address; `None`: another byte of the device, or a neighbour.
     fn register(&self, at: u64) -> Option<usize> {
         let offsets = self.registers.iter();
@@ -231,9 +258,10 @@ fn width(input: &mut Input<'_>) -> usize {
     }
 }
 
-/// A module a device: the entry point of its `FUZZER`, and its seeds, those of the fuzzer and others.
+/// A module a device: the entry point of its `FUZZER`; its seeds, those of the fuzzer and others; its dictionary, that of
+/// the fuzzer and other words, which are a seed as well, one behind the other.
 macro_rules! device {
-    ($(#[doc = $what:literal] $name:ident = $fuzzer:expr $(, $more:expr)?;)*) => {
+    ($(#[doc = $what:literal] $name:ident = $fuzzer:expr $(, seeds: $more:expr)? $(, words: $words:expr)?;)*) => {
         $(#[doc = $what]
         pub mod $name {
             use super::*;
@@ -253,7 +281,16 @@ macro_rules! device {
             pub fn seeds() -> Vec<Vec<u8>> {
                 let seeds = FUZZER.seeds().into_iter();
                 $(let seeds = seeds.chain($more);)?
+                $(let seeds = seeds.chain([$words.concat()]);)?
                 seeds.collect()
+            }
+
+            /// Operations that the device knows.
+            #[must_use]
+            pub fn dictionary() -> Vec<Vec<u8>> {
+                let words = FUZZER.dictionary().into_iter();
+                $(let words = words.chain($words);)?
+                words.collect()
             }
         })*
     };

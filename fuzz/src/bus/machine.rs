@@ -8,7 +8,8 @@ use std::time::Duration;
 use trivisor_buses::screen::{MAX_HEIGHT, MAX_WIDTH};
 use trivisor_buses::testing::TestHost;
 use trivisor_buses::{
-    Clock, Fitted, FrameSink, MachineEvent, Msi, SavedState, Screen, Slots, TextGrid, WallClock,
+    Clock, Fitted, FrameSink, MachineEvent, Motion, Msi, SavedState, Screen, Slots, TextGrid,
+    WallClock,
 };
 
 use super::{BusFuzzer, Outside, Space, Step, World};
@@ -83,7 +84,8 @@ impl Machine {
 
     /// A second one, in a world of the same time, restored from this one.
     pub(super) fn twin(&self, fuzzer: &BusFuzzer) -> Self {
-        let twin = Self::new(fuzzer);
+        let mut twin = Self::new(fuzzer);
+        twin.looks = self.looks;
         let host = &self.world.host;
         let now = Clock::now(&**host).0;
         twin.world.host.advance(Duration::from_nanos(now));
@@ -155,6 +157,7 @@ impl Machine {
                     taken.push(console.push(bytes));
                     assert!(taken.iter().all(|taken| *taken <= room));
                 }
+                taken.extend(self.type_and_move(bytes).map(usize::from));
             }
             Step::EndOfInterrupt(vector) => {
                 self.fitted
@@ -188,6 +191,30 @@ impl Machine {
             Step::Twin => {}
         }
         self.answer(data, taken, seen)
+    }
+
+    /// Each byte is a key, whose bit 7 releases it, and every four are motion.
+    fn type_and_move(&self, bytes: &[u8]) -> impl Iterator<Item = bool> {
+        let keyboard = self.fitted.keyboard.iter();
+        let key = |byte: &u8| (u16::from(byte & 0x7f), byte & 0x80 == 0);
+        let keys = keyboard.flat_map(move |keyboard| {
+            let keys = bytes.iter().map(key);
+            keys.map(|(code, pressed)| keyboard.key(code, pressed))
+        });
+        let pointer = self.fitted.pointer.iter();
+        let motions = pointer.flat_map(move |pointer| {
+            let (motions, _) = bytes.as_chunks();
+            motions.iter().map(|[x, y, wheel, buttons]| {
+                let [x, y, wheel] = [x, y, wheel].map(|byte| byte.cast_signed().into());
+                pointer.report(Motion {
+                    x,
+                    y,
+                    wheel,
+                    buttons: *buttons,
+                })
+            })
+        });
+        keys.chain(motions)
     }
 
     fn answer(&self, data: Vec<u8>, taken: Vec<usize>, seen: Vec<Looked>) -> Answer {
