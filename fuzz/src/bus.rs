@@ -48,6 +48,9 @@ pub struct BusFuzzer {
 enum Step {
     Read(u64, usize),
     Write(u64, Vec<u8>),
+    /// So many accesses of so many bytes, by one instruction.
+    ReadString(u64, usize, usize),
+    WriteString(u64, usize, Vec<u8>),
     Advance(Duration),
     SetTime(Duration),
     Outside(bool),
@@ -66,7 +69,10 @@ enum Step {
 impl Step {
     const fn at(&self) -> Option<u64> {
         match self {
-            Self::Read(at, _) | Self::Write(at, _) => Some(*at),
+            Self::Read(at, _)
+            | Self::Write(at, _)
+            | Self::ReadString(at, ..)
+            | Self::WriteString(at, ..) => Some(*at),
             _ => None,
         }
     }
@@ -193,11 +199,21 @@ impl BusFuzzer {
     fn step(&self, input: &mut Input<'_>) -> Step {
         match input.byte() % 16 {
             0..=4 => {
-                let at = self.offset(input);
-                let len = width(input);
-                Step::Write(at, input.bytes(len))
+                let (at, kind) = (self.offset(input), input.byte());
+                if let Some((len, count)) = self.string(kind, input) {
+                    let pattern: [u8; 4] = input.array();
+                    let data = pattern.into_iter().cycle().take(len * count);
+                    return Step::WriteString(at, len, data.collect());
+                }
+                Step::Write(at, input.bytes(width(kind)))
             }
-            5..=9 => Step::Read(self.offset(input), width(input)),
+            5..=9 => {
+                let (at, kind) = (self.offset(input), input.byte());
+                match self.string(kind, input) {
+                    Some((len, count)) => Step::ReadString(at, len, count),
+                    None => Step::Read(at, width(kind)),
+                }
+            }
             10 => {
                 let [value, shift] = input.array();
                 // 512 steps of at most 52 days each.
@@ -235,6 +251,14 @@ impl BusFuzzer {
         }
     }
 
+    /// Bytes of an access, and how many there are, where an access is one of a string of them: ports alone have that.
+    fn string(&self, kind: u8, input: &mut Input<'_>) -> Option<(usize, usize)> {
+        (kind % 8 == words::STRING && self.space == Space::Ports).then(|| {
+            let [exponent, count] = input.array();
+            (1 << (exponent % 3), usize::from(count) + 1)
+        })
+    }
+
     /// An address: one of a register, or any at the device and just around it.
     fn offset(&self, input: &mut Input<'_>) -> u64 {
         let choice = usize::from(input.byte());
@@ -250,8 +274,8 @@ impl BusFuzzer {
     }
 }
 
-fn width(input: &mut Input<'_>) -> usize {
-    match input.byte() % 8 {
+fn width(kind: u8) -> usize {
+    match kind % 8 {
         exponent @ 0..=3 => 1 << exponent,
         4 => 3,
         _ => 1,

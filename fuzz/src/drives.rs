@@ -331,6 +331,19 @@ fn ide_words() -> Vec<Vec<u8>> {
     }
     all.extend([0, 1].map(|dma| put(0x1f1, &[dma])));
     all.extend(PACKETS.map(packet));
+    for base in [0x1f0, 0x170] {
+        // A sector, and part of one.
+        for (width, count) in [(1, 0), (2, 128), (1, 3)] {
+            all.push(words::read_string(REGISTERS, base, width, count));
+            all.push(words::write_string(
+                REGISTERS,
+                base,
+                width,
+                count,
+                [0, 0, 1, 6],
+            ));
+        }
+    }
     all.extend([
         [get(0x1f0, 2), get(0x1f0, 2), get(0x1f0, 1)].concat(),
         [put(0x1f0, &[1, 2, 3, 4]), put(0x1f0, &[0, 0, 1, 6])].concat(),
@@ -359,6 +372,8 @@ fn disk(code: u8) -> Vec<u8> {
         steps.extend([get(0x1f0, 2), put(0x1f0, &[1, 2, 3, 4])]);
     }
     steps.extend([
+        words::read_string(REGISTERS, 0x1f0, 1, 0),
+        words::write_string(REGISTERS, 0x1f0, 2, 128, [1, 2, 3, 4]),
         get(0x1f7, 0),
         get(0x402, 0),
         put(0x3f6, &[4]),
@@ -383,6 +398,7 @@ fn cdrom(bytes: &[u8], dma: u8) -> Vec<u8> {
         steps.extend([get(0x1f0, 2), put(0x1f0, &[0, 0, 1, 6])]);
     }
     steps.extend([
+        words::read_string(REGISTERS, 0x1f0, 1, 0),
         get(0x1f7, 0),
         get(0x1f2, 0),
         put(0x1f7, &[DEVICE_RESET]),

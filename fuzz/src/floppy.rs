@@ -216,6 +216,8 @@ fn floppy_words() -> Vec<Vec<u8>> {
     // A result; data without DMA.
     all.push([get(0x3f4), get(0x3f5)].concat().repeat(7));
     all.push(fifo(&[0xf6; 8]));
+    all.push(words::read_string(REGISTERS, 0x3f5, 0, 0));
+    all.push(words::write_string(REGISTERS, 0x3f5, 0, 0, [0xf6; 4]));
     all
 }
 

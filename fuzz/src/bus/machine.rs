@@ -140,6 +140,15 @@ impl Machine {
                 Space::Ports => self.fitted.ports.view().write(*at, data),
                 Space::Memory => self.fitted.mmio.view().write(*at, data),
             },
+            Step::ReadString(at, len, count) => {
+                data.resize(len * count, 0x77);
+                let mut ports = self.fitted.ports.view();
+                ports.read_string(port(*at), *len, &mut data);
+            }
+            Step::WriteString(at, len, data) => {
+                let mut ports = self.fitted.ports.view();
+                ports.write_string(port(*at), *len, data);
+            }
             Step::Advance(by) => self.world.host.advance(*by),
             Step::SetTime(to) => self.world.host.set_unix_time(*to),
             Step::Outside(works) => {
@@ -279,4 +288,9 @@ fn look(screen: &dyn Screen) -> Looked {
     looked.text = screen.text();
     note((looked.size, looked.text.is_some()));
     looked
+}
+
+/// A port: the targets' are of 16 bits.
+fn port(at: u64) -> u16 {
+    u16::try_from(at).unwrap_or(u16::MAX)
 }

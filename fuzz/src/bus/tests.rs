@@ -40,6 +40,14 @@ fn words_mean_what_they_are_called() {
         (words::write(&[0, 4], 4, &[0xd4]), "Write(64, [d4])"),
         (words::put(0, &[1, 2, 3, 4]), "Write(60, [1, 2, 3, 4])"),
         (words::read(&[0, 4], 4, 1), "Read(64, 2)"),
+        (
+            words::read_string(&[0, 4], 4, 1, 0),
+            "ReadString(64, 2, 100)",
+        ),
+        (
+            words::write_string(&[0, 4], 0, 0, 3, [1, 2, 3, 4]),
+            "WriteString(60, 1, [1, 2, 3])",
+        ),
         (words::TWIN.to_vec(), "Twin"),
         (words::LOOK.to_vec(), "Pause"),
         (words::RESET.to_vec(), "Reset"),

@@ -49,6 +49,28 @@ pub(crate) fn read(registers: &[u64], at: u64, width: u8) -> Vec<u8> {
     get(index(registers, at), width).to_vec()
 }
 
+/// What stands for the width of a string of accesses.
+pub(crate) const STRING: u8 = 5;
+
+/// A string of `count` reads of 2^`width` bytes; 0 stands for 256.
+pub(crate) fn read_string(registers: &[u64], at: u64, width: u8, count: u8) -> Vec<u8> {
+    let count = count.wrapping_sub(1);
+    vec![5, index(registers, at), STRING, width, count]
+}
+
+/// A string of `count` writes, with four bytes again and again.
+pub(crate) fn write_string(
+    registers: &[u64],
+    at: u64,
+    width: u8,
+    count: u8,
+    pattern: [u8; 4],
+) -> Vec<u8> {
+    let count = count.wrapping_sub(1);
+    let head = [0, index(registers, at), STRING, width, count];
+    [&head[..], &pattern].concat()
+}
+
 #[expect(
     clippy::expect_used,
     reason = "a target that cannot be set up is wrong itself"
