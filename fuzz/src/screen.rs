@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use trivisor_buses::{FitError, Slots};
 use trivisor_devices_hvm::vga as chip;
-use trivisor_devices_hvm::vga::regs::{DispiEnable, attr, crtc, dispi, gfx, seq};
+use trivisor_devices_hvm::vga::regs::{DispiEnable, GraphicsMode, attr, crtc, dispi, gfx, seq};
 use trivisor_memory::FileMapping;
 use trivisor_pci::{RootBus, Windows, ecam};
 
@@ -230,6 +230,11 @@ fn vga_words() -> Vec<Vec<u8>> {
             &distinct(&of_modes, gfx::MASKS.get(index)),
         );
     }
+    for write_mode in 0..4 {
+        let mode = GraphicsMode::new().with_write_mode(write_mode);
+        let modes = [mode, mode.with_compare(true)].map(GraphicsMode::into_bits);
+        indexed(PORTS + 0x0e, gfx::MODE, &modes);
+    }
     for index in 0..crtc::COUNT {
         let of_modes = MODES.map(|(_, _, _, crtc, _)| crtc.get(index).copied());
         indexed(PORTS + 0x14, index, &distinct(&of_modes, Some(&0xff)));
@@ -280,10 +285,11 @@ fn dispi_words() -> Vec<Vec<u8>> {
         enable.with_capabilities(true),
         DispiEnable::new(),
     ];
+    // The largest pictures are left to chance: each takes a tenth of a second.
     let registers: [(u16, &[u16]); 10] = [
         (dispi::ID, &[dispi::ID0, dispi::ID5]),
-        (dispi::XRES, &[1, 8, 320, 640, 2560, u16::MAX]),
-        (dispi::YRES, &[1, 200, 480, 1600, u16::MAX]),
+        (dispi::XRES, &[1, 8, 320, 640, u16::MAX]),
+        (dispi::YRES, &[1, 200, 480, u16::MAX]),
         (dispi::BPP, &[4, 8, 15, 16, 24, 32]),
         (dispi::ENABLE, &enables.map(DispiEnable::into_bits)),
         (dispi::BANK, &[0, 1, 3, 4, u16::MAX]),

@@ -28,7 +28,7 @@ pub(super) struct Answer {
 }
 
 /// How often a machine's screens are looked at: a picture takes time.
-const MAX_LOOKS: u32 = 8;
+const MAX_LOOKS: u32 = 4;
 
 /// What a screen showed.
 #[derive(Debug, Default, PartialEq, Eq)]
