@@ -1,6 +1,9 @@
 //! A device on its bus, driven by an input: accesses, time, the outside, save and restore.
 
 mod machine;
+#[cfg(test)]
+mod tests;
+pub(crate) mod words;
 mod world;
 
 use std::mem;
@@ -45,6 +48,9 @@ pub struct BusFuzzer {
 enum Step {
     Read(u64, usize),
     Write(u64, Vec<u8>),
+    /// So many accesses of so many bytes, by one instruction.
+    ReadString(u64, usize, usize),
+    WriteString(u64, usize, Vec<u8>),
     Advance(Duration),
     SetTime(Duration),
     Outside(bool),
@@ -63,7 +69,10 @@ enum Step {
 impl Step {
     const fn at(&self) -> Option<u64> {
         match self {
-            Self::Read(at, _) | Self::Write(at, _) => Some(*at),
+            Self::Read(at, _)
+            | Self::Write(at, _)
+            | Self::ReadString(at, ..)
+            | Self::WriteString(at, ..) => Some(*at),
             _ => None,
         }
     }
@@ -155,6 +164,30 @@ impl BusFuzzer {
         ]
     }
 
+    /// What every device's dictionary has: a read of each register at each width, time, and what happens around it.
+    #[must_use]
+    pub fn dictionary(&self) -> Vec<Vec<u8>> {
+        let registers = self.registers.iter();
+        let reads = registers
+            .flat_map(|at| (0..4).map(move |width| words::read(self.registers, *at, width)));
+        let around = [
+            words::TWIN,
+            words::LOOK,
+            words::RESET,
+            words::FAIL,
+            words::WORK,
+            words::PRESS,
+        ];
+        // A microsecond, a millisecond, a second, five hours.
+        let time = [10, 20, 30, 44].map(words::advance);
+        let around = around.iter().map(|word| word.to_vec());
+        reads
+            .chain(around)
+            .chain(time.map(Vec::from))
+            .chain([words::push(&[0x1e, 0x9e, 0x77, 0x01])])
+            .collect()
+    }
+
     /// Which of the registers stands at an address; `None`: another byte of the device, or a neighbour.
     fn register(&self, at: u64) -> Option<usize> {
         let offsets = self.registers.iter();
@@ -166,11 +199,21 @@ impl BusFuzzer {
     fn step(&self, input: &mut Input<'_>) -> Step {
         match input.byte() % 16 {
             0..=4 => {
-                let at = self.offset(input);
-                let len = width(input);
-                Step::Write(at, input.bytes(len))
+                let (at, kind) = (self.offset(input), input.byte());
+                if let Some((len, count)) = self.string(kind, input) {
+                    let pattern: [u8; 4] = input.array();
+                    let data = pattern.into_iter().cycle().take(len * count);
+                    return Step::WriteString(at, len, data.collect());
+                }
+                Step::Write(at, input.bytes(width(kind)))
             }
-            5..=9 => Step::Read(self.offset(input), width(input)),
+            5..=9 => {
+                let (at, kind) = (self.offset(input), input.byte());
+                match self.string(kind, input) {
+                    Some((len, count)) => Step::ReadString(at, len, count),
+                    None => Step::Read(at, width(kind)),
+                }
+            }
             10 => {
                 let [value, shift] = input.array();
                 // 512 steps of at most 52 days each.
@@ -208,6 +251,14 @@ impl BusFuzzer {
         }
     }
 
+    /// Bytes of an access, and how many there are, where an access is one of a string of them: ports alone have that.
+    fn string(&self, kind: u8, input: &mut Input<'_>) -> Option<(usize, usize)> {
+        (kind % 8 == words::STRING && self.space == Space::Ports).then(|| {
+            let [exponent, count] = input.array();
+            (1 << (exponent % 3), usize::from(count) + 1)
+        })
+    }
+
     /// An address: one of a register, or any at the device and just around it.
     fn offset(&self, input: &mut Input<'_>) -> u64 {
         let choice = usize::from(input.byte());
@@ -223,17 +274,18 @@ impl BusFuzzer {
     }
 }
 
-fn width(input: &mut Input<'_>) -> usize {
-    match input.byte() % 8 {
+fn width(kind: u8) -> usize {
+    match kind % 8 {
         exponent @ 0..=3 => 1 << exponent,
         4 => 3,
         _ => 1,
     }
 }
 
-/// A module a device: the entry point of its `FUZZER`, and its seeds, those of the fuzzer and others.
+/// A module a device: the entry point of its `FUZZER`; its seeds, those of the fuzzer and others; its dictionary, that of
+/// the fuzzer and other words, which are a seed as well, one behind the other.
 macro_rules! device {
-    ($(#[doc = $what:literal] $name:ident = $fuzzer:expr $(, $more:expr)?;)*) => {
+    ($(#[doc = $what:literal] $name:ident = $fuzzer:expr $(, seeds: $more:expr)? $(, words: $words:expr)?;)*) => {
         $(#[doc = $what]
         pub mod $name {
             use super::*;
@@ -253,7 +305,16 @@ macro_rules! device {
             pub fn seeds() -> Vec<Vec<u8>> {
                 let seeds = FUZZER.seeds().into_iter();
                 $(let seeds = seeds.chain($more);)?
+                $(let seeds = seeds.chain([$words.concat()]);)?
                 seeds.collect()
+            }
+
+            /// Operations that the device knows.
+            #[must_use]
+            pub fn dictionary() -> Vec<Vec<u8>> {
+                let words = FUZZER.dictionary().into_iter();
+                $(let words = words.chain($words);)?
+                words.collect()
             }
         })*
     };

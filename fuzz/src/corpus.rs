@@ -8,13 +8,21 @@ use thiserror::Error;
 
 use crate::Target;
 
-/// A file that holds no input.
+/// A file that holds no input, or cannot be made.
 #[derive(Debug, Error)]
 pub enum CorpusError {
     /// It cannot be read.
     #[error("{} cannot be read", path.display())]
     Read {
         /// The file or folder.
+        path: PathBuf,
+        /// What the host said.
+        source: io::Error,
+    },
+    /// It cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        /// The folder.
         path: PathBuf,
         /// What the host said.
         source: io::Error,
@@ -68,6 +76,38 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, CorpusError> {
     parse(&text).ok_or_else(|| CorpusError::Digits {
         path: path.to_owned(),
     })
+}
+
+/// Writes what an engine that is not ours starts from into `folder`: the seeds and the corpus of `target` as files of
+/// `inputs/`, and `dictionary`, of words as libFuzzer and AFL read them.
+///
+/// # Errors
+/// When something cannot be read or written.
+pub fn export(target: &Target, folder: &Path) -> Result<(), CorpusError> {
+    let inputs = folder.join("inputs");
+    let failed = |source| CorpusError::Write {
+        path: folder.to_owned(),
+        source,
+    };
+    fs::create_dir_all(&inputs).map_err(failed)?;
+    for (number, seed) in (target.seeds)().iter().enumerate() {
+        fs::write(inputs.join(format!("seed-{number}")), seed).map_err(failed)?;
+    }
+    for (path, input) in read(self::folder(), target)? {
+        let name = path.file_stem().unwrap_or_default();
+        fs::write(inputs.join(name), input).map_err(failed)?;
+    }
+    let words = (target.dictionary)();
+    fs::write(folder.join("dictionary"), dictionary(&words)).map_err(failed)
+}
+
+/// Words, a line each.
+fn dictionary(words: &[Vec<u8>]) -> String {
+    let escaped = |word: &Vec<u8>| -> String {
+        let bytes = word.iter().map(|byte| format!("\\x{byte:02x}"));
+        format!("\"{}\"\n", bytes.collect::<String>())
+    };
+    words.iter().map(escaped).collect()
 }
 
 /// The bytes of a text; `None`: it is none.

@@ -6,8 +6,9 @@ use std::time::Duration;
 use trivisor_buses::testing::TestHost;
 use trivisor_buses::{Clock, FitError, Slots, Timers, WallClock, Widths};
 use trivisor_mode_basic as basic;
+use trivisor_mode_basic::rtc::regs::{ALARM_ANY, PM, RegisterA, RegisterB, index};
 
-use crate::bus::{BusFuzzer, Space, World, device};
+use crate::bus::{BusFuzzer, Space, World, device, words};
 
 device! {
     /// `debug_exit`.
@@ -104,7 +105,7 @@ device! {
             slots.pio("rtc", 0x70, basic::rtc::PORTS, basic::rtc::WIDTHS, chip)?;
             Ok(())
         },
-    };
+    }, words: rtc_words();
 
     /// `rtc` with its interrupt, which its timer brings.
     rtc_irq = BusFuzzer {
@@ -113,18 +114,19 @@ device! {
         size: 2,
         registers: &[0, 1],
         fit: fit_rtc_irq,
-    }, {
+    }, seeds: {
+        use index::{A, B, C, HOURS_ALARM, MINUTES_ALARM, SECONDS_ALARM};
         let registers = |values: &[(u8, u8)]| {
-            let select = |(index, value): &(u8, u8)| [0, 0, 0, *index, 0, 1, 0, *value];
+            let select = |(index, value): &(u8, u8)| rtc_register(*index, *value);
             values.iter().flat_map(select).collect::<Vec<u8>>()
         };
         vec![
-            registers(&[(0x0a, 0x26), (0x0b, 0x42), (0x0c, 0)]),
-            registers(&[(0x0b, 0x12), (0x0c, 0)]),
-            registers(&[(0x01, 0xc0), (0x03, 0xff), (0x05, 0x01), (0x0b, 0x22)]),
-            registers(&[(0x0a, 0x7f), (0x0b, 0x72), (0x0a, 0x2f)]),
+            registers(&[(A, 0x26), (B, 0x42), (C, 0)]),
+            registers(&[(B, 0x12), (C, 0)]),
+            registers(&[(SECONDS_ALARM, ALARM_ANY), (MINUTES_ALARM, 0xff), (HOURS_ALARM, 0x01), (B, 0x22)]),
+            registers(&[(A, 0x7f), (B, 0x72), (A, 0x2f)]),
         ]
-    };
+    }, words: rtc_words();
 
     /// `uart`, whose output takes nothing while the outside does not work.
     uart = BusFuzzer {
@@ -177,4 +179,44 @@ fn fit_rtc_irq(world: &World, slots: &mut Slots) -> Result<(), FitError> {
     let chip = slots.pio("rtc", 0x70, basic::rtc::PORTS, basic::rtc::WIDTHS, chip)?;
     end.wakes(&chip);
     Ok(())
+}
+
+/// Selects a register of the clock and writes it.
+fn rtc_register(index: u8, value: u8) -> Vec<u8> {
+    [words::put(0, &[index]), words::put(1, &[value])].concat()
+}
+
+fn rtc_words() -> Vec<Vec<u8>> {
+    let read = |index| [words::put(0, &[index]), words::get(1, 0).to_vec()].concat();
+    let write = |values: &[u8], index| -> Vec<Vec<u8>> {
+        let values = values.iter();
+        values.map(|value| rtc_register(index, *value)).collect()
+    };
+    let mut all: Vec<Vec<u8>> = (0..=index::RAM).map(read).collect();
+    for index in index::SECONDS..=index::YEAR {
+        // In both codes; 12 at night and at noon; "any".
+        all.extend(write(&[0, 0x12, 0x59, PM | 0x12, ALARM_ANY, 0xff], index));
+    }
+    for rate in 0..16 {
+        let normal = RegisterA::new().with_dv(0b010).with_rs(rate);
+        all.push(rtc_register(index::A, normal.into_bits()));
+    }
+    let held = RegisterA::new().with_dv(0b110).with_rs(6);
+    all.push(rtc_register(index::A, held.into_bits()));
+    let plain = RegisterB::new().with_hours_24(true);
+    for b in [
+        RegisterB::new(),
+        plain,
+        plain.with_dm(true),
+        RegisterB::new().with_dm(true),
+        plain.with_set(true),
+        plain.with_uie(true),
+        plain.with_aie(true),
+        plain.with_pie(true),
+        plain.with_uie(true).with_aie(true).with_pie(true),
+    ] {
+        all.push(rtc_register(index::B, b.into_bits()));
+    }
+    all.push(rtc_register(index::CENTURY, 0x20));
+    all
 }

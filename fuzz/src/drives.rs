@@ -11,15 +11,17 @@ use trivisor_buses::{
     BufferRequest, Completion, Dma, DmaError, Geometry, Segment, Shell, Slots, Storage,
     StorageBusy, StorageOp, StorageRequest,
 };
+use trivisor_devices_hvm::ide::regs::{Bmic, Bmis, Control, DEVICE_ALWAYS_SET, Device};
 use trivisor_devices_hvm::ide::{
     COMMAND_PORTS, CONTROL_PORTS, CommandBlock, ControlBlock, DiskConfig, DriveConfig, Ide, WIDTHS,
 };
 use trivisor_pci::{PciFunction, RootBus};
 
-use crate::bus::{BusFuzzer, Outside, Space, World};
+use crate::bus::words::{self, TWIN};
+use crate::bus::{BusFuzzer, Outside, Space, World, device};
 
 /// Bytes of RAM in front of what is none.
-const RAM: u64 = 1 << 24;
+pub(crate) const RAM: u64 = 1 << 24;
 /// Bytes of the images.
 const IMAGE: u64 = 1 << 20;
 
@@ -50,7 +52,7 @@ impl Dma for Descriptors {
     }
 }
 
-fn inside(address: u64, len: usize) -> Result<(), DmaError> {
+pub(crate) fn inside(address: u64, len: usize) -> Result<(), DmaError> {
     let end = address.checked_add(len as u64);
     let right = end.is_some_and(|end| end <= RAM);
     right.then_some(()).ok_or(DmaError { address, len })
@@ -86,7 +88,8 @@ impl Numbers {
             whole && end.is_some_and(|end| end <= self.capacity),
             "{op:?} {offset:#x} {len:#x}"
         );
-        assert!(!self.read_only || op == StorageOp::Read, "{op:?}");
+        let harmless = matches!(op, StorageOp::Read | StorageOp::Flush);
+        assert!(!self.read_only || harmless, "{op:?}");
         self.outside.flush()
     }
 }
@@ -197,99 +200,163 @@ fn fit(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::FitError>
     Ok(())
 }
 
-/// The controller with all of them.
-pub mod ide {
-    use super::*;
+/// Command codes of a disk.
+const COMMANDS: [u8; 24] = [
+    0x20, 0x24, 0xc4, 0x29, 0x30, 0x34, 0xc5, 0x39, 0xc8, 0x25, 0xca, 0x35, 0x40, 0x42, 0xec, 0xc6,
+    0x91, 0xef, 0xe7, 0xf8, 0x27, 0xe5, 0x08, 0x90,
+];
+const IDENTIFY_PACKET_DEVICE: u8 = 0xa1;
+const SET_FEATURES: u8 = 0xef;
+const SET_MULTIPLE: u8 = 0xc6;
+const PACKET: u8 = 0xa0;
+const DEVICE_RESET: u8 = 0x08;
+/// Packets for a CD-ROM drive; zeros follow.
+const PACKETS: [&[u8]; 26] = [
+    &[0x00],
+    &[0x03, 0, 0, 0, 18],
+    &[0x12, 0, 0, 0, 36],
+    &[0x15, 0, 0, 0, 12],
+    &[0x1a, 0, 0x3f, 0, 99],
+    &[0x1b, 0, 0, 0, 2],
+    &[0x1b, 0, 0, 0, 3],
+    &[0x1e, 0, 0, 0, 1],
+    &[0x25],
+    &[0x28, 0, 0, 0, 0, 3, 0, 0, 2],
+    &[0x28, 0, 0, 0, 0, 0, 0, 0, 65],
+    &[0x2b, 0, 0, 0, 0, 3],
+    &[0x42, 2, 0x40, 1, 0, 0, 0, 0, 16],
+    &[0x43, 0, 0, 0, 0, 0, 0, 0, 99],
+    &[0x43, 0, 1, 0, 0, 0, 0, 0, 99],
+    &[0x43, 2, 2, 0, 0, 0, 0, 0, 99],
+    &[0x46, 0, 0, 0, 0, 0, 0, 0, 99],
+    &[0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8],
+    &[0x51, 0, 0, 0, 0, 0, 0, 0, 34],
+    &[0x52, 1, 0, 0, 0, 1, 0, 0, 28],
+    &[0x55, 0, 0, 0, 0, 0, 0, 0, 16],
+    &[0x5a, 0, 0x2a, 0, 0, 0, 0, 0, 99],
+    &[0xa8, 0, 0, 0, 0, 3, 0, 0, 0, 2],
+    &[0xbb],
+    &[0xbd, 0, 0, 0, 0, 0, 0, 0, 0, 8],
+    &[0xbe, 0, 0, 0, 0, 3, 0, 0, 1, 0x10],
+];
 
-    static FUZZER: BusFuzzer = BusFuzzer {
+device! {
+    /// The controller with all of them.
+    ide = BusFuzzer {
         space: Space::Ports,
         base: FIRST,
         size: BMIBA + 16 - FIRST,
         registers: &OFFSETS,
         fit,
-    };
-
-    /// The entry point; its input is a list of operations.
-    ///
-    /// # Panics
-    /// As [`BusFuzzer::run`] does.
-    pub fn target(data: &[u8]) {
-        FUZZER.run(data);
-    }
-
-    /// Inputs that visit each register, and the dictionary: each command of a disk and each packet, with data and by
-    /// DMA.
-    #[must_use]
-    pub fn seeds() -> Vec<Vec<u8>> {
-        let mut seeds = FUZZER.seeds();
-        let commands = [
-            0x20, 0x24, 0xc4, 0x29, 0x30, 0x34, 0xc5, 0x39, 0xc8, 0x25, 0xca, 0x35, 0x40, 0x42,
-            0xec, 0xc6, 0x91, 0xef, 0xe7, 0xf8, 0x27, 0xe5, 0x08, 0x90,
-        ];
-        seeds.extend(commands.map(disk));
-        let packets: [&[u8]; 26] = [
-            &[0x00],
-            &[0x03, 0, 0, 0, 18],
-            &[0x12, 0, 0, 0, 36],
-            &[0x15, 0, 0, 0, 12],
-            &[0x1a, 0, 0x3f, 0, 99],
-            &[0x1b, 0, 0, 0, 2],
-            &[0x1b, 0, 0, 0, 3],
-            &[0x1e, 0, 0, 0, 1],
-            &[0x25],
-            &[0x28, 0, 0, 0, 0, 3, 0, 0, 2],
-            &[0x28, 0, 0, 0, 0, 0, 0, 0, 65],
-            &[0x2b, 0, 0, 0, 0, 3],
-            &[0x42, 2, 0x40, 1, 0, 0, 0, 0, 16],
-            &[0x43, 0, 0, 0, 0, 0, 0, 0, 99],
-            &[0x43, 0, 1, 0, 0, 0, 0, 0, 99],
-            &[0x43, 2, 2, 0, 0, 0, 0, 0, 99],
-            &[0x46, 0, 0, 0, 0, 0, 0, 0, 99],
-            &[0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8],
-            &[0x51, 0, 0, 0, 0, 0, 0, 0, 34],
-            &[0x52, 1, 0, 0, 0, 1, 0, 0, 28],
-            &[0x55, 0, 0, 0, 0, 0, 0, 0, 16],
-            &[0x5a, 0, 0x2a, 0, 0, 0, 0, 0, 99],
-            &[0xa8, 0, 0, 0, 0, 3, 0, 0, 0, 2],
-            &[0xbb],
-            &[0xbd, 0, 0, 0, 0, 0, 0, 0, 0, 8],
-            &[0xbe, 0, 0, 0, 0, 3, 0, 0, 1, 0x10],
-        ];
-        for packet in packets {
-            seeds.extend([cdrom(packet, 0), cdrom(packet, 1)]);
-        }
-        seeds
-    }
+    }, seeds: {
+        // Each command of a disk and each packet, with data and by DMA.
+        let packets = PACKETS.into_iter().flat_map(|packet| [cdrom(packet, 0), cdrom(packet, 1)]);
+        COMMANDS.into_iter().map(disk).chain(packets)
+    }, words: ide_words();
 }
 
 /// The operation that writes to a port.
-#[expect(
-    clippy::expect_used,
-    reason = "a target that cannot be set up is wrong itself"
-)]
 fn put(port: u64, data: &[u8]) -> Vec<u8> {
-    let index = REGISTERS.iter().position(|register| *register == port);
-    let index = index.and_then(|index| u8::try_from(index).ok());
-    let index = index.expect("it is among the registers");
-    let width = u8::try_from(data.len().ilog2()).expect("at most 8 bytes");
-    [&[0, index, width], data].concat()
+    words::write(REGISTERS, port, data)
 }
 
 /// The operation that reads one, of 2^`width` bytes.
 fn get(port: u64, width: u8) -> Vec<u8> {
-    let mut read = put(port, &[0]);
-    read.truncate(2);
-    [&[5], &read[1..], &[width]].concat()
+    words::read(REGISTERS, port, width)
 }
 
-/// A twin: a second device from the first one's state.
-const TWIN: [u8; 2] = [15, 1];
+/// What selects a drive: 0 the disk of a channel, 1 the CD-ROM drive of the primary one.
+fn select(drive: u8, lba: bool) -> [u8; 1] {
+    let device = Device::new().with_lba(lba).with_dev(drive == 1);
+    [device.into_bits() | DEVICE_ALWAYS_SET]
+}
+
+/// The packet of these bytes and zeros.
+fn packet(bytes: &[u8]) -> Vec<u8> {
+    let mut all = [0; 12];
+    all.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    let data = all.chunks(4).flat_map(|part| put(0x1f0, part));
+    [put(0x1f7, &[PACKET]), data.collect()].concat()
+}
+
+/// Each command and each packet, the registers around them, and the bus masters.
+fn ide_words() -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    for (base, control, master) in [(0x1f0, 0x3f6, 0x400), (0x170, 0x376, 0x408)] {
+        let more = [IDENTIFY_PACKET_DEVICE, DEVICE_RESET, 0x10, 0x00];
+        let commands = COMMANDS.into_iter().chain(more);
+        all.extend(commands.map(|code| put(base + 7, &[code])));
+        for drive in [0, 1] {
+            all.extend([false, true].map(|lba| put(base + 6, &select(drive, lba))));
+        }
+        for value in [
+            Control::new().with_srst(true),
+            Control::new().with_nien(true),
+            Control::new().with_hob(true),
+            Control::new(),
+        ] {
+            all.push(put(control, &[value.into_bits()]));
+        }
+        let start = Bmic::new().with_ssbm(true);
+        for value in [start, start.with_rwcon(true), Bmic::new()] {
+            all.push(put(master, &[value.into_bits()]));
+        }
+        let status = Bmis::new().with_error(true).with_ideints(true);
+        all.push(put(master + 2, &[status.into_bits()]));
+        for table in [0x1000_u32, 0x1008, 0xff_fff8, u32::MAX] {
+            all.push(put(master + 4, &table.to_le_bytes()));
+        }
+        // Addresses: the first sectors, the last of an image, one behind it, and 0, which is many as a count.
+        for value in [0, 1, 2, 7, 8, 0xff] {
+            all.extend([2, 3, 4, 5].map(|register| put(base + register, &[value])));
+        }
+    }
+    // Features: write cache, look-ahead, transfer modes; multiple sectors; features 1 of a packet is DMA.
+    for [feature, count] in [
+        [0x02, 0],
+        [0x82, 0],
+        [0x55, 0],
+        [0xaa, 0],
+        [0x66, 0],
+        [0xcc, 0],
+        [0x03, 0x0c],
+        [0x03, 0x22],
+        [0x03, 0x45],
+    ] {
+        let registers = [put(0x1f1, &[feature]), put(0x1f2, &[count])].concat();
+        all.push([registers, put(0x1f7, &[SET_FEATURES])].concat());
+    }
+    for sectors in [0, 1, 16] {
+        all.push([put(0x1f2, &[sectors]), put(0x1f7, &[SET_MULTIPLE])].concat());
+    }
+    all.extend([0, 1].map(|dma| put(0x1f1, &[dma])));
+    all.extend(PACKETS.map(packet));
+    for base in [0x1f0, 0x170] {
+        // A sector, and part of one.
+        for (width, count) in [(1, 0), (2, 128), (1, 3)] {
+            all.push(words::read_string(REGISTERS, base, width, count));
+            all.push(words::write_string(
+                REGISTERS,
+                base,
+                width,
+                count,
+                [0, 0, 1, 6],
+            ));
+        }
+    }
+    all.extend([
+        [get(0x1f0, 2), get(0x1f0, 2), get(0x1f0, 1)].concat(),
+        [put(0x1f0, &[1, 2, 3, 4]), put(0x1f0, &[0, 0, 1, 6])].concat(),
+        put(0x1f0, &[0; 8]),
+    ]);
+    all
+}
 
 fn disk(code: u8) -> Vec<u8> {
     let mut steps = vec![
         put(0x1f2, &[4]),
-        put(0x1f6, &[0xe0]),
-        put(0x1f7, &[0xc6]),
+        put(0x1f6, &select(0, true)),
+        put(0x1f7, &[SET_MULTIPLE]),
         put(0x404, &0x1000_u32.to_le_bytes()),
         put(0x1f1, &[2]),
         put(0x1f2, &[0]),
@@ -305,6 +372,8 @@ fn disk(code: u8) -> Vec<u8> {
         steps.extend([get(0x1f0, 2), put(0x1f0, &[1, 2, 3, 4])]);
     }
     steps.extend([
+        words::read_string(REGISTERS, 0x1f0, 1, 0),
+        words::write_string(REGISTERS, 0x1f0, 2, 128, [1, 2, 3, 4]),
         get(0x1f7, 0),
         get(0x402, 0),
         put(0x3f6, &[4]),
@@ -315,29 +384,24 @@ fn disk(code: u8) -> Vec<u8> {
     steps.concat()
 }
 
-fn cdrom(packet: &[u8], dma: u8) -> Vec<u8> {
-    let mut bytes = [0; 12];
-    bytes
-        .iter_mut()
-        .zip(packet)
-        .for_each(|(to, from)| *to = *from);
+fn cdrom(bytes: &[u8], dma: u8) -> Vec<u8> {
     let mut steps = vec![
-        put(0x1f6, &[0xb0]),
+        put(0x1f6, &select(1, false)),
         put(0x404, &0x1000_u32.to_le_bytes()),
         put(0x1f1, &[dma]),
         put(0x1f4, &[0]),
         put(0x1f5, &[8]),
-        put(0x1f7, &[0xa0]),
+        packet(bytes),
     ];
-    steps.extend(bytes.chunks(4).map(|part| put(0x1f0, part)));
     steps.extend([get(0x1f7, 0), TWIN.to_vec(), put(0x400, &[9])]);
     for _ in 0..10 {
         steps.extend([get(0x1f0, 2), put(0x1f0, &[0, 0, 1, 6])]);
     }
     steps.extend([
+        words::read_string(REGISTERS, 0x1f0, 1, 0),
         get(0x1f7, 0),
         get(0x1f2, 0),
-        put(0x1f7, &[8]),
+        put(0x1f7, &[DEVICE_RESET]),
         TWIN.to_vec(),
         get(0x1f7, 0),
     ]);

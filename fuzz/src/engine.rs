@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 
 use crate::corpus::{self, CorpusError};
-use crate::mutate::{Random, mutate};
+use crate::mutate::{Parts, Random, mutate};
 use crate::{Target, features};
 
 /// The longest that an input may take: a thousand times the usual.
@@ -100,6 +101,23 @@ pub fn try_one(target: &Target, input: &[u8]) -> Result<(), Failure> {
     })
 }
 
+/// Runs one input for another engine, which takes a panic for a finding.
+///
+/// # Panics
+/// When the target does, or takes longer than `limit` of this thread's time on a processor: what else the host does
+/// meanwhile does not count.
+pub fn run_within(target: &Target, input: &[u8], limit: Duration) {
+    let before = processor_time();
+    (target.run)(input);
+    let taken = processor_time().saturating_sub(before);
+    assert!(taken <= limit, "an input takes {taken:?} of the processor");
+}
+
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.try_into().unwrap_or_default()
+}
+
 fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
@@ -113,6 +131,7 @@ struct Run<'a> {
     target: &'a Target,
     random: Random,
     current: &'a Current,
+    words: Vec<Vec<u8>>,
     kept: Vec<Vec<u8>>,
     seen: HashSet<u64>,
     executions: u64,
@@ -124,6 +143,7 @@ impl<'a> Run<'a> {
             target,
             random: Random(seed),
             current,
+            words: (target.dictionary)(),
             kept: Vec::new(),
             seen: HashSet::new(),
             executions: 0,
@@ -144,7 +164,11 @@ impl<'a> Run<'a> {
             let (random, kept) = (&mut self.random, &self.kept);
             let input = random.pick(kept).unwrap_or(&nothing);
             let other = random.pick(kept).unwrap_or(&nothing);
-            let mutated = mutate(random, input, other);
+            let parts = Parts {
+                other,
+                words: &self.words,
+            };
+            let mutated = mutate(random, input, parts);
             self.one(mutated)?;
         }
         Ok(())

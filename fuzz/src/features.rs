@@ -5,14 +5,19 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 thread_local! {
-    static NOTED: RefCell<BTreeSet<u64>> = const { RefCell::new(BTreeSet::new()) };
+    /// `None`: nobody listens, as where an engine sees by itself what an input reaches.
+    static NOTED: RefCell<Option<BTreeSet<u64>>> = const { RefCell::new(None) };
 }
 
 /// Notes that the input of this thread showed `feature`. There should be thousands of them, not millions.
 pub fn note(feature: impl Hash) {
-    let mut hasher = DefaultHasher::new();
-    feature.hash(&mut hasher);
-    NOTED.with_borrow_mut(|noted| noted.insert(hasher.finish()));
+    NOTED.with_borrow_mut(|noted| {
+        if let Some(noted) = noted {
+            let mut hasher = DefaultHasher::new();
+            feature.hash(&mut hasher);
+            noted.insert(hasher.finish());
+        }
+    });
 }
 
 /// Notes the shape of a text: its words without numbers.
@@ -21,7 +26,7 @@ pub fn note_text(text: &str) {
     note(text.split_whitespace().filter(is_word).collect::<Vec<_>>());
 }
 
-/// Takes what was noted.
+/// Takes what was noted, and listens from now on.
 pub(crate) fn take() -> BTreeSet<u64> {
-    NOTED.take()
+    NOTED.replace(Some(BTreeSet::new())).unwrap_or_default()
 }

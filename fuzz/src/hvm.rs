@@ -1,11 +1,16 @@
 //! Chips of a PC: a target a folder of `devices-hvm/src`.
 
+mod requests;
+mod words;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use trivisor_buses::{Line, PortBus, Shell, Slots, Timers, Widths, Wire};
 use trivisor_devices_hvm as hvm;
 use trivisor_pci::{DeviceFunction, PciFunction, RootBus, ports};
 
+use self::words::{configure, to_keyboard, to_mouse};
+use crate::bus::words::{PRESS, TWIN, get, line, put};
 use crate::bus::{BusFuzzer, Space, World, device};
 
 /// Configuration access.
@@ -27,24 +32,6 @@ fn on_bus<F: PciFunction + 'static>(
     (bus, shell)
 }
 
-/// The operation that writes to the register `index` of a fuzzer's.
-fn write(index: u8, data: &[u8]) -> Vec<u8> {
-    let width = data.len().ilog2().to_le_bytes();
-    [&[0, index], width.get(..1).unwrap_or_default(), data].concat()
-}
-
-/// Selects a register of configuration space, and writes and reads it; CONFIG_ADDRESS and CONFIG_DATA are the first
-/// two registers of the fuzzer.
-fn configure(register: u8, value: u32) -> Vec<u8> {
-    let address = 0x8000_0000_u32 | u32::from(register);
-    let parts = [
-        write(0, &address.to_le_bytes()),
-        write(1, &value.to_le_bytes()),
-        vec![5, 1, 2],
-    ];
-    parts.concat()
-}
-
 device! {
     /// `debugcon`, whose output takes nothing while the outside does not work.
     debugcon = BusFuzzer {
@@ -57,7 +44,7 @@ device! {
             slots.pio("debugcon", 0x402, hvm::debugcon::PORTS, Widths::BYTES, chip)?;
             Ok(())
         },
-    };
+    }, words: [b'\n', b'A', 0].map(|byte| put(0, &[byte]));
 
     /// `fw_cfg`, with two items and two files.
     fw_cfg = BusFuzzer {
@@ -66,17 +53,17 @@ device! {
         size: 12,
         registers: &[0, 1, 4, 8],
         fit: fit_fw_cfg,
-    }, {
+    }, seeds: {
         // Each key is selected and read; then a request that is all zeros, and one that is nowhere.
-        let keys = [0x00_u16, 0x01, 0x05, 0x19, 0x20, 0x21, 0x22, 0xffff];
         let mut walk: Vec<u8> = Vec::new();
-        for key in keys {
-            walk.extend(write(0, &key.to_le_bytes()));
-            walk.extend([5, 1, 0, 5, 1, 0, 15, 1]);
+        for key in requests::KEYS {
+            walk.extend(put(0, &key.to_le_bytes()));
+            walk.extend([get(1, 0), get(1, 0)].concat());
+            walk.extend(TWIN);
         }
-        let request = [write(2, &[0; 4]), write(3, &[0, 0, 0x10, 0]), write(3, &[0xff; 4])];
+        let request = [put(2, &[0; 4]), put(3, &[0, 0, 0x10, 0]), put(3, &[0xff; 4])];
         vec![walk, request.concat()]
-    };
+    }, words: requests::words();
 
     /// `i440fx`, and the writes that it lets through.
     i440fx = BusFuzzer {
@@ -85,7 +72,7 @@ device! {
         size: ports::PORTS as u64,
         registers: &[0, 4, 5, 6, 7],
         fit: fit_i440fx,
-    }, {
+    }, seeds: {
         let registers = [
             (0x04, 0xffff_ffff),
             (0x58, 0x3333_3010),
@@ -96,8 +83,8 @@ device! {
             (0x70, 0x0018_0000),
             (0x90, 0xffff_ffff),
         ];
-        vec![registers.into_iter().flat_map(|(at, value)| configure(at, value)).chain([15, 1]).collect()]
-    };
+        vec![registers.into_iter().flat_map(|(at, value)| configure(at, value)).chain(TWIN).collect()]
+    }, words: words::i440fx();
 
     /// `i8042`, whose keyboard somebody types on.
     i8042_keyboard = BusFuzzer {
@@ -106,22 +93,19 @@ device! {
         size: 5,
         registers: &[0, 4],
         fit: fit_i8042,
-    }, {
+    }, seeds: {
         use hvm::i8042::regs::command;
-        let read = vec![5, 1, 0, 5, 0, 0];
+        let read = [get(1, 0), get(0, 0)].concat();
         let controller = |commands: &[u8]| -> Vec<u8> {
-            commands.iter().flat_map(|byte| [write(1, &[*byte]), read.clone()].concat()).collect()
+            commands.iter().flat_map(|byte| [put(1, &[*byte]), read.clone()].concat()).collect()
         };
-        let set_up = [write(1, &[command::WRITE_RAM]), write(0, &[0x43])].concat();
+        let set_up = [put(1, &[command::WRITE_RAM]), put(0, &[0x43])].concat();
         // Each command of the controller; each of the keyboard, with a parameter; each of the mouse.
         let all: Vec<u8> = (0x20..=0xff).step_by(1).filter(|byte| !(0x21..0x60).contains(byte)).collect();
-        let keyboard = (0xed..=0xff).flat_map(|byte| [write(0, &[byte]), read.clone(), write(0, &[2]), read.clone()].concat());
-        let mouse = (0xe6..=0xff).flat_map(|byte| {
-            let to = write(1, &[command::WRITE_AUXILIARY]);
-            [to, write(0, &[byte]), read.clone(), read.clone()].concat()
-        });
+        let keyboard = (0xed..=0xff).flat_map(|byte| [to_keyboard(&[byte]), read.clone(), to_keyboard(&[2]), read.clone()].concat());
+        let mouse = (0xe6..=0xff).flat_map(|byte| [to_mouse(&[byte]), read.clone(), read.clone()].concat());
         vec![controller(&all), set_up.iter().copied().chain(keyboard).collect(), set_up.iter().copied().chain(mouse).collect()]
-    };
+    }, words: words::i8042();
 
     /// `piix3`, whose four interrupt lines the input drives, and its reset control.
     piix3 = BusFuzzer {
@@ -130,13 +114,13 @@ device! {
         size: ports::PORTS as u64,
         registers: &[0, 4, 1, 5],
         fit: fit_piix3,
-    }, {
+    }, seeds: {
         let routed = configure(0x60, 0x0b0b_0a0a);
         let moved = configure(0x60, 0x8005_090a);
-        let lines = [13, 0, 1, 13, 1, 1, 13, 3, 1];
-        let reset = [write(2, &[2]), vec![5, 2, 0], write(2, &[6])].concat();
-        vec![[&routed[..], &lines, &[15, 1], &moved, &[13, 0, 0], &reset].concat()]
-    };
+        let lines = [0, 1, 3].map(|pirq| line(pirq, true)).concat();
+        let reset = [put(2, &[2]), get(2, 0).to_vec(), put(2, &[6])].concat();
+        vec![[&routed[..], &lines, &TWIN, &moved, &line(0, false), &reset].concat()]
+    }, words: words::piix3();
 
     /// `piix4_pm`: the function, its ports wherever they are, APM and the general purpose events.
     piix4_pm = BusFuzzer {
@@ -157,30 +141,30 @@ device! {
             0xafe2 - 0xb2,
         ],
         fit: fit_piix4_pm,
-    }, {
+    }, seeds: {
         let placed = [configure(0x40, 0xb001), configure(0x80, 1)].concat();
         let enabled = [
-            write(5, &[0x01, 0x01]),
-            write(2, &[0xf1]),
-            vec![12, 1, 10, 0xff, 24, 5, 4, 1, 15, 1],
-            write(4, &[0xff, 0xff]),
-            write(6, &[0x00, 0x20]),
+            put(5, &[0x01, 0x01]),
+            put(2, &[0xf1]),
+            [&PRESS[..], &[10, 0xff, 24], &get(4, 1), &TWIN].concat(),
+            put(4, &[0xff, 0xff]),
+            put(6, &[0x00, 0x20]),
             configure(0x40, 0xc001),
-            vec![5, 4, 1],
+            get(4, 1).to_vec(),
         ];
         vec![[placed, enabled.concat()].concat()]
-    };
+    }, words: words::piix4_pm();
 }
 
 #[expect(
     clippy::expect_used,
     reason = "a target that cannot be set up is wrong itself"
 )]
-fn fit_fw_cfg(world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::FitError> {
+fn fit_fw_cfg(_world: &World, slots: &mut Slots) -> Result<(), trivisor_buses::FitError> {
     let items = hvm::fw_cfg::Items::default().with(5, &[2, 0]);
     let items = items.with_file("etc/a", &[0x5a; 300]);
     let items = items.and_then(|items| items.with_file("etc/b", b"b"));
-    let chip = hvm::fw_cfg::FwCfg::new(&items.expect("two names"), world.host.clone());
+    let chip = hvm::fw_cfg::FwCfg::new(&items.expect("two names"), Arc::new(requests::Requests));
     slots.pio(
         "fw-cfg",
         0x510,

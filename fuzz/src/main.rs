@@ -1,5 +1,5 @@
-//! Runs fuzz targets: `trivisor-fuzz [TARGET] [--seconds N] [--seed N]`, or one input:
-//! `trivisor-fuzz TARGET --input FILE`.
+//! Runs fuzz targets: `trivisor-fuzz [TARGET] [--seconds N] [--seed N]`; or one input:
+//! `trivisor-fuzz TARGET --input FILE`; or writes what another engine starts from: `trivisor-fuzz TARGET --export FOLDER`.
 
 use std::error::Error;
 use std::io;
@@ -18,6 +18,7 @@ struct Arguments {
     seconds: u64,
     seed: u64,
     input: Option<PathBuf>,
+    export: Option<PathBuf>,
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
@@ -26,6 +27,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
         seconds: SECONDS,
         seed: 1,
         input: None,
+        export: None,
     };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} wants a value"));
@@ -34,6 +36,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--seconds" => arguments.seconds = number(value()?)?,
             "--seed" => arguments.seed = number(value()?)?,
             "--input" => arguments.input = Some(value()?.into()),
+            "--export" => arguments.export = Some(value()?.into()),
             name => {
                 arguments.targets.retain(|target| target.name == name);
                 if arguments.targets.is_empty() {
@@ -53,6 +56,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         };
         engine::try_one(target, &corpus::read_file(path)?)?;
         return Ok(());
+    }
+    if let Some(folder) = &arguments.export {
+        let [target] = &*arguments.targets else {
+            return Err("--export wants a target".into());
+        };
+        return Ok(corpus::export(target, folder)?);
     }
     let options = Options {
         time: Duration::from_secs(arguments.seconds),

@@ -45,20 +45,30 @@ impl Random {
     }
 }
 
-/// A mutation of `input`, which may take parts of `other`.
-pub(crate) fn mutate(random: &mut Random, input: &[u8], other: &[u8]) -> Vec<u8> {
+/// What a mutation may take parts of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    /// Another input.
+    pub(crate) other: &'a [u8],
+    /// The target's dictionary.
+    pub(crate) words: &'a [Vec<u8>],
+}
+
+/// A mutation of `input`.
+pub(crate) fn mutate(random: &mut Random, input: &[u8], parts: Parts<'_>) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..=random.below(4) {
-        one(random, &mut bytes, other);
+        one(random, &mut bytes, parts);
     }
     bytes.truncate(MAX_LEN);
     bytes
 }
 
-fn one(random: &mut Random, bytes: &mut Vec<u8>, other: &[u8]) {
+fn one(random: &mut Random, bytes: &mut Vec<u8>, Parts { other, words }: Parts<'_>) {
     let at = random.below(bytes.len());
     let run = at..(at + 1 + random.below(16)).min(bytes.len());
-    match random.next() % 9 {
+    let kinds = if words.is_empty() { 9 } else { 12 };
+    match random.next() % kinds {
         0 => flip(random, bytes, at),
         1 | 2 => {
             let width = 1 << random.below(4);
@@ -82,10 +92,18 @@ fn one(random: &mut Random, bytes: &mut Vec<u8>, other: &[u8]) {
             let part = other.get(from..).unwrap_or_default();
             overwrite(bytes, at, part.get(..len).unwrap_or(part));
         }
-        _ => {
+        8 => {
             let from = random.below(other.len());
             bytes.truncate(at);
             bytes.extend(other.get(from..).unwrap_or_default());
+        }
+        kind => {
+            let word = random.pick(words).into_iter().flatten().copied();
+            if kind == 9 {
+                overwrite(bytes, at, &word.collect::<Vec<_>>());
+            } else {
+                bytes.splice(at..at, word);
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use trivisor_buses::{Slots, Wire};
 use trivisor_pci::testing::Probe;
 use trivisor_pci::{HostBridge, PciFunction, RootBus, Windows, ecam, ports};
 
+use crate::bus::words::{TWIN, write as write_to};
 use crate::bus::{BusFuzzer, Space, World};
 
 const ECAM: u64 = 0xb000_0000;
@@ -33,6 +34,13 @@ fn fit(world: &World, slots: &mut Slots) -> RootBus {
         slots.component("probe", probe);
     }
     bus
+}
+
+/// Each register with nothing, with an address of each kind of window, and with all.
+fn anything(registers: &[u64]) -> Vec<Vec<u8>> {
+    let values = [0, 1, 0x1000, 0xc000_0000, u32::MAX].map(u32::to_le_bytes);
+    let write = |at: &u64| values.map(|value| write_to(registers, *at, &value));
+    registers.iter().flat_map(write).collect()
 }
 
 /// Configuration space as memory, and base address registers in memory.
@@ -112,7 +120,7 @@ pub mod pci_memory {
         let met = [
             write(0x8014, &0xd000_0000_u32.to_le_bytes()),
             write(0x1_0014, &0xd000_0000_u32.to_le_bytes()),
-            vec![15, 1], // twin
+            TWIN.to_vec(),
             write(0x8014, &0xc000_0000_u32.to_le_bytes()),
             write(0x1000_0000, &[1, 2, 3, 4]),
         ];
@@ -122,13 +130,26 @@ pub mod pci_memory {
             write(0x1000_0808, &0x31_u64.to_le_bytes()),
             write(0x1000_0100, &[0]),
             write(0x1000_0104, &[1]),
-            vec![15, 1],
+            TWIN.to_vec(),
             write(0x8066, &[0, 0x80]),
             write(0x8066, &[0, 0]),
         ];
         let mut seeds = FUZZER.seeds();
         seeds.extend([met.concat(), held.concat()]);
         seeds
+    }
+
+    /// Operations that the device knows.
+    #[must_use]
+    pub fn dictionary() -> Vec<Vec<u8>> {
+        let mut words = FUZZER.dictionary();
+        words.extend(anything(REGISTERS));
+        // Masked, enabled, both; a message's address, data and mask.
+        let write = |at: u64, data: &[u8]| write_to(REGISTERS, at, data);
+        words.extend([[0, 0x80], [0, 0xc0], [0, 0]].map(|control| write(0x8066, &control)));
+        words.push(write(0x1000_0800, &0x55_fee0_1000_u64.to_le_bytes()));
+        words.push(write(0x1000_0808, &0x31_u64.to_le_bytes()));
+        words
     }
 }
 
@@ -171,17 +192,33 @@ pub mod pci_ports {
     pub fn seeds() -> Vec<Vec<u8>> {
         let write = |at: u64, data: &[u8]| write_to(REGISTERS, at, data);
         let mut walk = Vec::new();
-        for register in [0x04, 0x10, 0x3c, 0x4c, 0x5c, 0x64] {
-            let address = 0x8000_0800_u32 | register;
-            walk.extend(write(0, &address.to_le_bytes()));
+        for select in selections() {
+            walk.extend(select);
             walk.extend(write(4, &[0x07, 0x10, 0x01, 0xc0]));
             walk.extend(write(0x1000 - PORT, &[1]));
             walk.extend(write(0x1004 - PORT, &[1]));
-            walk.extend([15, 1]); // twin
+            walk.extend(TWIN);
         }
         let mut seeds = FUZZER.seeds();
         seeds.push(walk);
         seeds
+    }
+
+    /// Selects registers of the first probe: command, a base address, interrupt, capabilities.
+    fn selections() -> [Vec<u8>; 6] {
+        [0x04, 0x10, 0x3c, 0x4c, 0x5c, 0x64].map(|register| {
+            let address = 0x8000_0800_u32 | register;
+            write_to(REGISTERS, 0, &address.to_le_bytes())
+        })
+    }
+
+    /// Operations that the device knows.
+    #[must_use]
+    pub fn dictionary() -> Vec<Vec<u8>> {
+        let mut words = FUZZER.dictionary();
+        words.extend(selections());
+        words.extend(anything(REGISTERS));
+        words
     }
 }
 
@@ -261,20 +298,6 @@ pub mod virtio_legacy {
     /// with a queue that is no RAM, with features after the queues, and by message.
     #[must_use]
     pub fn seeds() -> Vec<Vec<u8>> {
-        let write = |at: u64, data: &[u8]| write_to(REGISTERS, LEGACY + at, data);
-        let status = |bits: u8| write(0x12, &[bits]);
-        let queue = |number: u8, page: u32| {
-            let selected = write(0x0e, &[number, 0]);
-            [selected, write(0x08, &page.to_le_bytes())].concat()
-        };
-        let ring = |number: u8| write(0x10, &[number, 0]);
-        let twin = || vec![15, 1];
-        let messages = [
-            write_to(REGISTERS, 0, &0x8000_0098_u32.to_le_bytes()),
-            write_to(REGISTERS, 6, &[0, 0x80]),
-            write(0x14, &[0, 0]),
-            write(0x16, &[1, 0]),
-        ];
         let ready = [
             status(1),
             status(3),
@@ -282,18 +305,31 @@ pub mod virtio_legacy {
             queue(1, 4),
             status(7),
             ring(1),
-            twin(),
+            TWIN.to_vec(),
             ring(1),
             queue(1, 0),
             status(0),
         ];
-        let early = [status(3), queue(0, 8), ring(0), twin(), ring(0), status(7)];
-        let nowhere = [status(3), queue(0, u32::MAX), status(7), ring(0), twin()];
+        let early = [
+            status(3),
+            queue(0, 8),
+            ring(0),
+            TWIN.to_vec(),
+            ring(0),
+            status(7),
+        ];
+        let nowhere = [
+            status(3),
+            queue(0, u32::MAX),
+            status(7),
+            ring(0),
+            TWIN.to_vec(),
+        ];
         let late = [
             queue(1, 4),
             write(0x04, &[0, 0, 0, 0x20]),
             status(7),
-            twin(),
+            TWIN.to_vec(),
         ];
         let mut seeds = FUZZER.seeds();
         seeds.extend([
@@ -302,20 +338,50 @@ pub mod virtio_legacy {
             nowhere.concat(),
             late.concat(),
         ]);
-        seeds.push([messages.concat(), ready.concat()].concat());
+        seeds.push([messages(), ready.concat()].concat());
         seeds
     }
-}
 
-/// The operation that writes to one of the registers.
-#[expect(
-    clippy::expect_used,
-    reason = "a target that cannot be set up is wrong itself"
-)]
-fn write_to(registers: &[u64], at: u64, data: &[u8]) -> Vec<u8> {
-    let index = registers.iter().position(|register| *register == at);
-    let index = index.and_then(|index| u8::try_from(index).ok());
-    let index = index.expect("it is among the registers");
-    let width = u8::try_from(data.len().ilog2()).expect("at most 8 bytes");
-    [&[0, index, width], data].concat()
+    /// Operations that a driver makes: each status, each queue with a page and rung, features, messages.
+    #[must_use]
+    pub fn dictionary() -> Vec<Vec<u8>> {
+        let mut words = FUZZER.dictionary();
+        words.extend([0, 1, 3, 7, 0x80].map(status));
+        for number in [0, 1, 2] {
+            words.extend([0, 4, u32::MAX].map(|page| queue(number, page)));
+            words.push(ring(number));
+        }
+        words.extend([[0; 4], [0xff; 4], [0, 0, 0, 0x20]].map(|features| write(0x04, &features)));
+        words.push(messages());
+        words
+    }
+
+    /// The operation that writes to a register of the legacy interface.
+    fn write(at: u64, data: &[u8]) -> Vec<u8> {
+        write_to(REGISTERS, LEGACY + at, data)
+    }
+
+    fn status(bits: u8) -> Vec<u8> {
+        write(0x12, &[bits])
+    }
+
+    fn queue(number: u8, page: u32) -> Vec<u8> {
+        let selected = write(0x0e, &[number, 0]);
+        [selected, write(0x08, &page.to_le_bytes())].concat()
+    }
+
+    fn ring(number: u8) -> Vec<u8> {
+        write(0x10, &[number, 0])
+    }
+
+    /// Interrupts by message: the capability is switched on, and both causes get one.
+    fn messages() -> Vec<u8> {
+        let parts = [
+            write_to(REGISTERS, 0, &0x8000_0098_u32.to_le_bytes()),
+            write_to(REGISTERS, 6, &[0, 0x80]),
+            write(0x14, &[0, 0]),
+            write(0x16, &[1, 0]),
+        ];
+        parts.concat()
+    }
 }

@@ -146,6 +146,7 @@ fn what_panics_is_found_and_told() {
         name: "planted",
         run,
         seeds: || vec![vec![0; 8]],
+        dictionary: Vec::new,
     };
     let options = Options {
         time: Duration::from_secs(60),
@@ -162,6 +163,95 @@ fn what_panics_is_found_and_told() {
     assert!(text.starts_with("target planted: found"), "{text}");
     assert!(text.contains("\n1337c5"), "{text}");
     assert!(report.starts_with(b"planted "));
+}
+
+#[test]
+fn what_a_dictionary_names_is_found() {
+    /// Nothing leads to it.
+    const WORD: &[u8] = b"\x13\x37\xc5\x8a\x01\xfe\x42\x99";
+    fn run(data: &[u8]) {
+        let found = data.windows(WORD.len()).any(|window| window == WORD);
+        assert!(!found, "found");
+    }
+    let planted = Target {
+        name: "planted",
+        run,
+        seeds: || vec![vec![0; 64]],
+        dictionary: || vec![b"another".to_vec(), WORD.to_vec()],
+    };
+    let options = Options {
+        time: Duration::from_secs(60),
+        seed: 1,
+        corpus: "no such folder".into(),
+    };
+    let error = engine::run(&[planted], &options, &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, Failure::Panic { .. }), "{error}");
+}
+
+#[test]
+fn every_chip_of_a_pc_has_a_dictionary() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../devices-hvm/src"));
+    let mut chips = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.join("mod.rs").is_file() {
+            let chip = path.file_name().unwrap().to_str().unwrap();
+            let mut targets = TARGETS.iter().rev();
+            let target = targets.find(|target| target.name.starts_with(chip));
+            let target = target.unwrap_or_else(|| panic!("{chip} has no target"));
+            assert!(!(target.dictionary)().is_empty(), "{chip}");
+            chips += 1;
+        }
+    }
+    assert!(chips >= 10, "{chips} chips in {}", folder.display());
+}
+
+#[test]
+fn words_fit_into_any_engine() {
+    for target in TARGETS {
+        for word in (target.dictionary)() {
+            let fits = (1..=MAX_WORD).contains(&word.len());
+            assert!(fits, "{}: {word:x?}", target.name);
+        }
+    }
+}
+
+#[test]
+fn another_engine_gets_seeds_corpus_and_dictionary() {
+    let folder = std::env::temp_dir().join(format!("trivisor-export-{}", std::process::id()));
+    let target = target("uart");
+    corpus::export(&target, &folder).unwrap();
+    let inputs = fs::read_dir(folder.join("inputs")).unwrap().count();
+    let kept = fs::read(folder.join("inputs/reserved-bits-of-fcr")).unwrap();
+    let dictionary = fs::read_to_string(folder.join("dictionary")).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    assert!(inputs > (target.seeds)().len(), "{inputs}");
+    assert_eq!(kept, [0, 2, 0, 0xff, 15, 1]);
+    assert_eq!(dictionary.lines().count(), (target.dictionary)().len());
+    assert!(
+        dictionary.starts_with("\"\\x05\\x00\\x00\"\n"),
+        "{dictionary}"
+    );
+}
+
+#[test]
+fn an_input_that_takes_long_is_a_finding() {
+    let target = Target {
+        name: "slow",
+        run: |data| {
+            let sum = |end: u64| (0..end).map(std::hint::black_box).sum::<u64>();
+            assert!(sum(u64::from(data[0]) << 20) > 0);
+        },
+        seeds: Vec::new,
+        dictionary: Vec::new,
+    };
+    engine::run_within(&target, &[1], Duration::from_secs(60));
+    let slow = || engine::run_within(&target, &[16], Duration::from_nanos(1));
+    let message = *std::panic::catch_unwind(slow)
+        .unwrap_err()
+        .downcast::<String>()
+        .unwrap();
+    assert!(message.starts_with("an input takes "), "{message}");
 }
 
 #[test]

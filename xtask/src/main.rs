@@ -9,6 +9,7 @@
 mod arguments;
 mod bench;
 mod demo;
+mod elf;
 mod fuzz;
 mod guests;
 mod metadata;
@@ -42,6 +43,7 @@ cargo xtask CHORE
                                           firmware against QEMU's PC, as root; writes docs/benchmarks.md
   bench exits                             what the buses add to an exit
   fuzz [TARGET] [--seconds N]             runs fuzz targets
+  fuzz TARGET --guided [--seconds N]      runs one under libFuzzer, led by what inputs reach; says what was reached
   tidy                                    crate edges, unsafe code, licences, device folders; lists sizes
 ";
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use trivisor_buses::screen::{MAX_HEIGHT, MAX_WIDTH};
 use trivisor_buses::testing::TestHost;
 use trivisor_buses::{
-    Clock, Fitted, FrameSink, MachineEvent, Msi, SavedState, Screen, Slots, TextGrid, WallClock,
+    Clock, Fitted, FrameSink, MachineEvent, Motion, Msi, SavedState, Screen, Slots, TextGrid,
+    WallClock,
 };
 
 use super::{BusFuzzer, Outside, Space, Step, World};
@@ -27,7 +28,7 @@ pub(super) struct Answer {
 }
 
 /// How often a machine's screens are looked at: a picture takes time.
-const MAX_LOOKS: u32 = 8;
+const MAX_LOOKS: u32 = 4;
 
 /// What a screen showed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -83,7 +84,8 @@ impl Machine {
 
     /// A second one, in a world of the same time, restored from this one.
     pub(super) fn twin(&self, fuzzer: &BusFuzzer) -> Self {
-        let twin = Self::new(fuzzer);
+        let mut twin = Self::new(fuzzer);
+        twin.looks = self.looks;
         let host = &self.world.host;
         let now = Clock::now(&**host).0;
         twin.world.host.advance(Duration::from_nanos(now));
@@ -138,6 +140,15 @@ impl Machine {
                 Space::Ports => self.fitted.ports.view().write(*at, data),
                 Space::Memory => self.fitted.mmio.view().write(*at, data),
             },
+            Step::ReadString(at, len, count) => {
+                data.resize(len * count, 0x77);
+                let mut ports = self.fitted.ports.view();
+                ports.read_string(port(*at), *len, &mut data);
+            }
+            Step::WriteString(at, len, data) => {
+                let mut ports = self.fitted.ports.view();
+                ports.write_string(port(*at), *len, data);
+            }
             Step::Advance(by) => self.world.host.advance(*by),
             Step::SetTime(to) => self.world.host.set_unix_time(*to),
             Step::Outside(works) => {
@@ -155,6 +166,7 @@ impl Machine {
                     taken.push(console.push(bytes));
                     assert!(taken.iter().all(|taken| *taken <= room));
                 }
+                taken.extend(self.type_and_move(bytes).map(usize::from));
             }
             Step::EndOfInterrupt(vector) => {
                 self.fitted
@@ -188,6 +200,30 @@ impl Machine {
             Step::Twin => {}
         }
         self.answer(data, taken, seen)
+    }
+
+    /// Each byte is a key, whose bit 7 releases it, and every four are motion.
+    fn type_and_move(&self, bytes: &[u8]) -> impl Iterator<Item = bool> {
+        let keyboard = self.fitted.keyboard.iter();
+        let key = |byte: &u8| (u16::from(byte & 0x7f), byte & 0x80 == 0);
+        let keys = keyboard.flat_map(move |keyboard| {
+            let keys = bytes.iter().map(key);
+            keys.map(|(code, pressed)| keyboard.key(code, pressed))
+        });
+        let pointer = self.fitted.pointer.iter();
+        let motions = pointer.flat_map(move |pointer| {
+            let (motions, _) = bytes.as_chunks();
+            motions.iter().map(|[x, y, wheel, buttons]| {
+                let [x, y, wheel] = [x, y, wheel].map(|byte| byte.cast_signed().into());
+                pointer.report(Motion {
+                    x,
+                    y,
+                    wheel,
+                    buttons: *buttons,
+                })
+            })
+        });
+        keys.chain(motions)
     }
 
     fn answer(&self, data: Vec<u8>, taken: Vec<usize>, seen: Vec<Looked>) -> Answer {
@@ -252,4 +288,9 @@ fn look(screen: &dyn Screen) -> Looked {
     looked.text = screen.text();
     note((looked.size, looked.text.is_some()));
     looked
+}
+
+/// A port: the targets' are of 16 bits.
+fn port(at: u64) -> u16 {
+    u16::try_from(at).unwrap_or(u16::MAX)
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use super::key::Key;
-use super::{elf, probe, publish};
+use super::{probe, publish};
+use crate::elf;
 
 /// The host's busybox.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";

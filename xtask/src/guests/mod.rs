@@ -1,7 +1,6 @@
 //! The guests that tests boot. What is slow to make is kept in the cache, under a name with a key of what it was made from.
 
 mod bare_metal;
-mod elf;
 mod foreign;
 mod initramfs;
 mod kernel;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
-use super::elf;
+use crate::elf;
 use crate::{process, workspace};
 
 /// Its manifest, from the workspace's root.

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail, ensure};
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions, Instruction};
 
-use super::elf;
+use crate::elf;
 
 /// Its sections, one a processor mode.
 const SECTIONS: [(&str, u32); 3] = [(".ring0_16", 16), (".ring0_32", 32), (".ring0_64", 64)];

@@ -1,16 +1,16 @@
-//! As much of ELF64 as the guests' checks need.
+//! As much of ELF64 as the guests' checks and a fuzzer's table of edges need.
 
 use anyhow::{Context, Result, ensure};
 
 /// A section of an ELF file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     /// Its name.
-    pub(super) name: &'a str,
+    pub(crate) name: &'a str,
     /// Where it stands in memory.
-    pub(super) address: u64,
+    pub(crate) address: u64,
     /// What it holds; empty when the file has nothing of it.
-    pub(super) contents: &'a [u8],
+    pub(crate) contents: &'a [u8],
 }
 
 const SHT_NOBITS: u64 = 8;
@@ -40,7 +40,7 @@ fn check(file: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// When it is no ELF64 or ends too early.
-pub(super) fn sections(file: &[u8]) -> Result<Vec<Section<'_>>> {
+pub(crate) fn sections(file: &[u8]) -> Result<Vec<Section<'_>>> {
     check(file)?;
     let (table, size) = (offset(file, 0x28, 8)?, offset(file, 0x3a, 2)?);
     let (count, names) = (offset(file, 0x3c, 2)?, offset(file, 0x3e, 2)?);
@@ -77,7 +77,7 @@ pub(super) fn sections(file: &[u8]) -> Result<Vec<Section<'_>>> {
 ///
 /// # Errors
 /// When it is no ELF64 or ends too early.
-pub(super) fn is_static(file: &[u8]) -> Result<bool> {
+pub(crate) fn is_static(file: &[u8]) -> Result<bool> {
     check(file)?;
     let (table, size) = (offset(file, 0x20, 8)?, offset(file, 0x36, 2)?);
     for index in 0..offset(file, 0x38, 2)? {

@@ -1,8 +1,12 @@
-//! `cargo xtask fuzz`: the fuzz crate's targets, fed by its own engine.
+//! `cargo xtask fuzz`: the fuzz crate's targets, fed by its own engine or, with `--guided`, by libFuzzer.
+
+mod coverage;
+mod guided;
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::arguments::Arguments;
 use crate::{process, workspace};
@@ -14,6 +18,8 @@ pub(crate) struct Options {
     target: Option<String>,
     /// For all targets together.
     seconds: u64,
+    /// By libFuzzer.
+    guided: bool,
 }
 
 impl Options {
@@ -21,15 +27,24 @@ impl Options {
     /// Unknown or wrong arguments.
     pub(crate) fn parse(mut arguments: Arguments) -> Result<Self> {
         let seconds = arguments.value("--seconds")?.unwrap_or(60);
+        let guided = arguments.flag("--guided");
         let target = arguments.word();
         arguments.end()?;
-        Ok(Self { target, seconds })
+        Ok(Self {
+            target,
+            seconds,
+            guided,
+        })
     }
 }
 
 /// # Errors
 /// When an input makes a target panic.
 pub(crate) fn run(options: Options) -> Result<()> {
+    if options.guided {
+        let target = options.target.context("--guided wants a target")?;
+        return guided::run(&target, Duration::from_secs(options.seconds));
+    }
     let mut fuzz = process::cargo(&["run", "--quiet", "--package", "trivisor-fuzz", "--"]);
     fuzz.args(options.target);
     fuzz.args(["--seconds", &options.seconds.to_string()]);
