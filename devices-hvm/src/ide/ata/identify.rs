@@ -11,7 +11,7 @@ impl Disk {
         let physical = self.link.geometry().physical_block / 512;
         let mut words = Words::new();
         words.set(0, 0x0040); // fixed
-        let native = super::geometry::Geometry::of(sectors);
+        let native = super::geometry::Geometry::NATIVE;
         words.set(1, native.cylinders(sectors));
         words.set(3, native.heads.into());
         words.set(6, native.sectors.into());
@@ -30,7 +30,7 @@ impl Disk {
         words.set(55, current.heads.into());
         words.set(56, current.sectors.into());
         let of_current = u64::from(current.cylinders(sectors)) * current.per_cylinder();
-        words.set_long(57, 2, of_current.min(MAX_CHS_SECTORS));
+        words.set_long(57, 2, of_current.min(sectors).min(MAX_CHS_SECTORS));
         if self.multiple > 0 {
             words.set(59, 0x0100 | u16::from(self.multiple));
         }

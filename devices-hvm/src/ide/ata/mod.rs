@@ -55,11 +55,10 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn new(config: DiskConfig, storage: Box<dyn Storage>) -> Self {
-        let sectors = storage.geometry().capacity / SECTOR as u64;
         Self {
             config,
             link: Link::new(storage),
-            geometry: Geometry::of(sectors),
+            geometry: Geometry::NATIVE,
             multiple: 0,
             mode: TransferMode::DEFAULT,
             write_cache: true,
@@ -108,7 +107,7 @@ impl Disk {
             geometry::name(&mut front.file, last, false, self.geometry);
         } else {
             let reached = u64::from(self.geometry.cylinders(self.sectors()));
-            let last = (reached * self.geometry.per_cylinder()).saturating_sub(1);
+            let last = last.min((reached * self.geometry.per_cylinder()).saturating_sub(1));
             geometry::name(&mut front.file, last, false, self.geometry);
         }
         front.done();
@@ -184,7 +183,7 @@ impl Unit for Disk {
         if hardware || !self.keeps_settings {
             self.multiple = 0;
             self.write_cache = true;
-            self.geometry = Geometry::of(self.sectors());
+            self.geometry = Geometry::NATIVE;
         }
         if hardware {
             self.keeps_settings = false;
